@@ -1,0 +1,191 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "lamina/tensor/attributes.hpp"
+
+/// The run file as typed structs. Defaults here are the defaults of the file; names follow the file's keys.
+namespace lamina::config {
+
+struct Run {
+  std::string dir;  // required
+  std::int64_t seed = 1;
+  std::int64_t steps = 200;
+  std::string determinism = "layout";  // fast | layout | canonical
+};
+
+struct Model {
+  std::string kind;                                // required: gpt, or a registered one
+  std::int64_t layers = 0, hidden = 0, heads = 0;  // required for gpt
+  std::int64_t context = 1024;
+  std::int64_t vocab = 0;           // 0: the tokenizer's
+  std::int64_t ff = 0;              // 0 in the file means 4 * hidden; resolved by `resolve`
+  std::string norm = "pre";         // pre | post
+  std::string activation = "gelu";  // gelu | relu
+  bool causal = true;
+  std::string positions = "learned";  // learned | none
+  bool tied = true;
+  bool head_bias = false;
+  double dropout = 0.0;
+  std::string init = "random";  // random, a safetensors file, a Hugging Face directory
+  Attributes custom;            // keys of a registered model kind
+};
+
+struct Data {
+  std::string kind;                // required: tokens | text
+  std::vector<std::string> train;  // required; glob patterns
+  std::vector<std::string> valid;
+  double valid_fraction = 0;
+  bool shuffle = true;
+  std::string tokenizer = "bytes";  // bytes | path of a tokenizer.json
+};
+
+struct Batch {
+  std::int64_t global = 8;       // samples per optimizer step over all replicas
+  std::int64_t per_replica = 0;  // or this one (weak scaling); 0: not given
+  std::int64_t micro = 4;        // samples per micro-batch
+};
+
+struct Optimizer {
+  std::string kind = "adamw";  // adamw | sgd
+  double lr = 6e-4;
+  double beta1 = 0.9, beta2 = 0.95;  // file: betas = [0.9, 0.95]
+  double momentum = 0.9;             // sgd
+  double eps = 1e-8;
+  double weight_decay = 0.1;
+  double clip_norm = 1.0;  // 0: no clipping
+};
+
+struct LrSchedule {
+  std::string kind = "cosine";  // constant | cosine | linear
+  std::int64_t warmup_steps = 0;
+  std::int64_t decay_steps = 0;  // 0 in the file means run.steps; resolved
+  double min = -1;               // negative means lr / 10; resolved
+};
+
+struct Precision {
+  std::string compute = "f32";  // f32 | bf16
+};
+
+struct Mesh {
+  std::int64_t dp = 0;  // 0: "auto", what is left of the ranks
+  std::int64_t tp = 1, pp = 1;
+  std::vector<std::string> order = {"pp", "dp", "tp"};  // outermost first
+};
+
+struct Parallel {
+  bool sequence_parallel = true;
+  std::int64_t zero = 0;
+  bool overlap = true;
+  std::int64_t bucket = 25 << 20;  // bytes
+  std::string transport = "auto";  // auto | mpi
+  bool fuse = true;
+};
+
+struct Pipeline {
+  std::string schedule = "1f1b";
+  std::string file;
+  std::int64_t chunks = 1;
+};
+
+struct Placement {
+  std::string default_device = "auto";  // file: default = auto | gpu | cpu
+};
+
+struct Memory {
+  std::string recompute = "none";
+  std::int64_t limit = 0;  // bytes per rank; 0: "auto"
+};
+
+struct Device {
+  std::int64_t threads = 0;  // 0: cores of the binding mask / ranks that share it
+};
+
+struct Eval {
+  std::int64_t every_steps = 0;
+  std::int64_t batches = 20;
+};
+
+struct Checkpoint {
+  std::int64_t every_steps = 100;
+  double every_seconds = 0;  // file: every = "30 min"; 0: off
+  std::int64_t keep = 2;
+  std::int64_t keep_every = 0;
+  std::int64_t files = 1;
+  bool async = true;
+  std::string on_save_error = "continue";  // continue | stop
+};
+
+struct Guard {
+  std::string policy = "stop";  // warn | skip | rollback | stop
+  double spike_factor = 0;
+  std::int64_t replica_hash_every_steps = 0;
+};
+
+struct Watchdog {
+  double report_seconds = 30;  // file: report = "30 s"
+  double abort_seconds = 600;  // file: abort = "10 min"
+};
+
+struct Log {
+  std::int64_t every_steps = 1;
+  bool tensorboard = true;
+  std::vector<std::int64_t> trace_steps;
+};
+
+struct RunConfig {
+  Run run;
+  Model model;
+  Data data;
+  Batch batch;
+  Optimizer optimizer;
+  LrSchedule lr_schedule;
+  Precision precision;
+  Mesh mesh;
+  Parallel parallel;
+  Pipeline pipeline;
+  Placement placement;
+  Memory memory;
+  Device device;
+  Eval eval;
+  Checkpoint checkpoint;
+  Guard guard;
+  Watchdog watchdog;
+  Log log;
+};
+
+/// A key that a registered model kind adds to [model]; see `lamina::run`.
+struct CustomKey {
+  std::string name;
+  Attribute default_value;
+  double min = -1e300, max = 1e300;  // range of numbers
+  std::string help;
+};
+struct CustomModel {
+  std::string kind;
+  std::vector<CustomKey> keys;
+};
+
+/// Parses and checks a run file. All problems are reported at once as one Error ("config.<section>.<rule>"), each with
+/// "<file>:<line>:<column>", the nearest known name for an unknown key, and the Lamina word for keys of other systems.
+/// Keys that are known but belong to what Lamina cannot do yet are refused with "not available yet".
+/// @param overrides "section.key=value" in TOML syntax (bare words are taken as text), from --set; they win.
+RunConfig parse(std::string const& text, std::string const& file_name, std::vector<std::string> const& overrides = {},
+                std::vector<CustomModel> const& custom = {});
+/// Reads a file and parses it. @throws Error "config.file.*" when it cannot be read (exit 2).
+RunConfig load(std::string const& path, std::vector<std::string> const& overrides = {},
+               std::vector<CustomModel> const& custom = {});
+/// Fills what depends on other values: ff, decay_steps, min, dp, global from per_replica; checks what needs the world
+/// size (mesh product, batch divisibility) and lists the values that fit.
+void resolve(RunConfig& config, std::int64_t world_size);
+/// The resolved file: every key, in the order of the README, itself a valid run file. parse(print(c)) == c.
+std::string print(RunConfig const& config, std::vector<CustomModel> const& custom = {});
+
+/// Micro-batches per replica and step: ceil(global / (dp * micro)) for the largest replica.
+std::int64_t micro_batches(RunConfig const& config);
+
+}  // namespace lamina::config

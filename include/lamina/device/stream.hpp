@@ -1,0 +1,67 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+namespace lamina::device {
+
+/// Work that needs several looks: a collective, a transfer, a file write. Tasks are made once, when a program is
+/// bound, and used every step, so that a step allocates nothing.
+class Task {
+ public:
+  virtual ~Task() = default;
+  /// Called once per use, in stream order, when every earlier task of the stream has finished. Must not block.
+  virtual void start() = 0;
+  /// Called repeatedly after `start` until it returns true. Must not block. May throw: the stream keeps the exception
+  /// and rethrows it from `wait`.
+  virtual bool advance() = 0;
+};
+
+class Service;
+
+/// An in-order queue of work. A kernel called with a stream runs at once in the calling thread, after the stream's
+/// earlier tasks have finished. Tasks are advanced by the service thread if the stream was made with one, otherwise by
+/// the caller inside `wait`.
+class Stream {
+ public:
+  static constexpr int capacity = 1024;  ///< tasks in flight; `enqueue` waits when full
+
+  Stream();
+  explicit Stream(Service& service);
+  ~Stream();  ///< waits
+  Stream(Stream const&) = delete;
+  Stream& operator=(Stream const&) = delete;
+
+  /// Takes no ownership: the task must live until it has finished. Allocates nothing.
+  void enqueue(Task& task);
+  /// Number of tasks enqueued so far; a token for `finished` and `wait_for`.
+  std::uint64_t issued() const;
+  /// Number of tasks finished so far. Any thread.
+  std::uint64_t finished() const;
+  /// Returns when `finished() >= count`; rethrows a task's exception. Polls with back-off sleeps.
+  void wait_for(std::uint64_t count);
+  void wait() { wait_for(issued()); }
+
+ private:
+  friend class Service;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+/// The one service thread of a rank: advances the tasks of its streams, each stream independently, sleeping with
+/// back-off (1 us to 200 us) when nothing moves, so that it starves no rank on the same core.
+class Service {
+ public:
+  Service();
+  ~Service();  ///< waits for all streams, then joins
+  Service(Service const&) = delete;
+  Service& operator=(Service const&) = delete;
+
+ private:
+  friend class Stream;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace lamina::device

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lamina/comm/communicator.hpp"
+#include "lamina/program/program.hpp"
+
+namespace lamina::runtime {
+
+/// Time spent in the steps of one kind since the last `take_profile`.
+struct ProfileRow {
+  std::string op;
+  std::int64_t calls = 0, flops = 0, bytes = 0;
+  double seconds = 0;
+};
+
+/// Executes one rank's programs: allocates the arenas, binds every step to a kernel or a communication task once; then
+/// only runs. Everything on the calling thread, which must be the one that initialised Kokkos; communication on the
+/// service thread.
+class Executor {
+ public:
+  /// Collective when the set has groups. @throws Error "runtime.bind.<rule>" naming the step.
+  Executor(program::ProgramSet set, comm::Communicator world);
+  ~Executor();
+
+  /// Runs a program and joins all its streams. Allocates nothing after its first run.
+  /// @throws what a kernel or a communication threw, with the step named.
+  void run(std::string_view program);
+  bool has_program(std::string_view program) const;
+
+  /// Memory of a persistent buffer. @throws Error "runtime.buffer.unknown".
+  TensorRef buffer(std::string_view name, Role role) const;
+  program::ProgramSet const& set() const;
+
+  void enable_profile(bool on);
+  std::vector<ProfileRow> take_profile();
+  /// Seconds the compute thread waited for communication in the last run of a program.
+  double exposed_communication_seconds() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lamina::runtime

@@ -1,0 +1,35 @@
+# Compiler settings of our own targets: warnings as errors, sanitizers, ccache, instruction set.
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+
+find_program(LAMINA_CCACHE ccache)
+if(LAMINA_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${LAMINA_CCACHE}")
+endif()
+
+# What every target of ours is compiled with. Other people's headers come in as SYSTEM and stay silent.
+add_library(lamina_options INTERFACE)
+target_compile_features(lamina_options INTERFACE cxx_std_20)
+target_compile_options(lamina_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror
+  -Werror=missing-field-initializers -fno-math-errno)
+if(LAMINA_SANITIZE STREQUAL "address")
+  target_compile_options(lamina_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined
+    -fno-omit-frame-pointer)
+  target_link_options(lamina_options INTERFACE -fsanitize=address,undefined)
+elseif(LAMINA_SANITIZE STREQUAL "thread")
+  target_compile_options(lamina_options INTERFACE -fsanitize=thread -fno-omit-frame-pointer)
+  target_link_options(lamina_options INTERFACE -fsanitize=thread)
+elseif(NOT LAMINA_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "LAMINA_SANITIZE is '${LAMINA_SANITIZE}'; it can be address, thread or empty")
+endif()
+
+# The describing half must give the same plan on every machine of a run: no fused multiply-add, no
+# instruction set beyond the platform's baseline.
+add_library(lamina_describing INTERFACE)
+target_compile_options(lamina_describing INTERFACE -ffp-contract=off)
+
+# The doing half uses what the CPU has.
+add_library(lamina_doing INTERFACE)
+target_compile_options(lamina_doing INTERFACE -march=${LAMINA_ARCH})
