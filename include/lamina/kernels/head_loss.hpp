@@ -1,0 +1,66 @@
+#pragma once
+
+#include "lamina/device/stream.hpp"
+#include "lamina/tensor/tensor.hpp"
+
+namespace lamina::kernels {
+
+/// Softmax cross-entropy of the logits x w^T + bias, with its gradients, without ever holding all logits.
+/// R rows (all leading dims of x), D model, V vocabulary.
+struct HeadLossArgs {
+  TensorRef x;         ///< [R dims, D] f32 or bf16: decides the precision of the products
+  TensorRef w;         ///< [V, D] f32 or bf16
+  TensorRef bias;      ///< [V] f32, or absent
+  TensorRef targets;   ///< [R dims] i32; negative: ignored, no loss and no gradient
+  TensorRef loss;      ///< f64 [2] = {sum of token losses, number of targets}
+  TensorRef dx;        ///< [R dims, D] f32 or bf16, overwritten
+  TensorRef dw;        ///< [V, D] f32
+  TensorRef dbias;     ///< [V] f32, present iff bias is
+  TensorRef scratch;   ///< u8, as planned for the op
+  int accumulate = 0;  ///< bit 0: add to loss, bit 2: add to dw, bit 3: add to dbias; clear bits overwrite
+};
+
+/// The gradient is that of the *sum* of the token losses. Rows are taken in chunks whose logits and their gradient
+/// share one piece of scratch; logits are computed once (Hsu et al., "Liger kernel: efficient Triton kernels for LLM
+/// training", 2024). Statistics in f32, the loss sum in f64 in row order.
+/// @throws Error "kernels.head_loss.<shape|dtype|scratch|target>" (a target >= V).
+void head_loss(device::Stream& stream, HeadLossArgs const& a);
+void head_loss_reference(HeadLossArgs const& a);
+
+/// Per row: the maximum logit, the sum of exp(logit - max) and the target's logit (0 when ignored or when the target
+/// is outside of this shard of the vocabulary).
+struct HeadLossStatsArgs {
+  TensorRef x;        ///< [R dims, D] f32 or bf16
+  TensorRef w;        ///< [V, D] f32 or bf16
+  TensorRef bias;     ///< [V] f32, or absent
+  TensorRef targets;  ///< [R dims] i32
+  TensorRef max;      ///< [R dims] f32
+  TensorRef sum;      ///< [R dims] f32
+  TensorRef target;   ///< [R dims] f32
+  TensorRef scratch;  ///< u8, as planned for the op
+};
+
+/// @throws Error "kernels.head_loss_stats.<shape|dtype|scratch|target>".
+void head_loss_stats(device::Stream& stream, HeadLossStatsArgs const& a);
+void head_loss_stats_reference(HeadLossStatsArgs const& a);
+
+/// The gradients, from the statistics of the whole vocabulary; recomputes the logits chunk by chunk.
+struct HeadLossGradArgs {
+  TensorRef x;         ///< [R dims, D] f32 or bf16
+  TensorRef w;         ///< [V, D] f32 or bf16
+  TensorRef bias;      ///< [V] f32, or absent
+  TensorRef targets;   ///< [R dims] i32
+  TensorRef max;       ///< [R dims] f32
+  TensorRef sum;       ///< [R dims] f32
+  TensorRef dx;        ///< [R dims, D] f32 or bf16, overwritten
+  TensorRef dw;        ///< [V, D] f32
+  TensorRef dbias;     ///< [V] f32, present iff bias is
+  TensorRef scratch;   ///< u8, as planned for the op
+  int accumulate = 0;  ///< bit 1: add to dw, bit 2: add to dbias; clear bits overwrite
+};
+
+/// @throws Error "kernels.head_loss_grad.<shape|dtype|scratch|target>".
+void head_loss_grad(device::Stream& stream, HeadLossGradArgs const& a);
+void head_loss_grad_reference(HeadLossGradArgs const& a);
+
+}  // namespace lamina::kernels
