@@ -10,8 +10,9 @@ namespace lamina {
 namespace {
 
 // Longest prefix wins. What a user can fix in the run file is `usage`.
-constexpr std::array<std::pair<std::string_view, ExitCode>, 27> exit_codes{{
+constexpr std::array<std::pair<std::string_view, ExitCode>, 28> exit_codes{{
     {"app.", ExitCode::usage},
+    {"base.fault.", ExitCode::usage},
     {"base.units.", ExitCode::usage},
     {"bench.", ExitCode::usage},
     {"checkpoint.", ExitCode::bad_input},
