@@ -1,6 +1,5 @@
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 
@@ -13,9 +12,12 @@ class Task {
   virtual ~Task() = default;
   /// Called once per use, in stream order, when every earlier task of the stream has finished. Must not block.
   virtual void start() = 0;
-  /// Called repeatedly after `start` until it returns true. Must not block. May throw: the stream keeps the exception
-  /// and rethrows it from `wait`.
+  /// Called repeatedly after `start` until it returns true, and not touched after that. Must not block. May throw: the
+  /// stream keeps the exception and rethrows it from `wait`.
   virtual bool advance() = 0;
+  /// A number that has changed whenever the last `advance` moved data: whoever polls then looks again at once instead
+  /// of sleeping. A task that waits for a single event can leave it as it is.
+  virtual std::uint64_t progress() const { return 0; }
 };
 
 class Service;
@@ -23,23 +25,31 @@ class Service;
 /// An in-order queue of work. A kernel called with a stream runs at once in the calling thread, after the stream's
 /// earlier tasks have finished. Tasks are advanced by the service thread if the stream was made with one, otherwise by
 /// the caller inside `wait`.
+///
+/// One thread at a time enqueues and waits. When a task throws, the tasks behind it are dropped (counted as finished,
+/// never started) and the stream stays failed: the ranks of a group are out of step from there on.
 class Stream {
  public:
   static constexpr int capacity = 1024;  ///< tasks in flight; `enqueue` waits when full
 
   Stream();
   explicit Stream(Service& service);
-  ~Stream();  ///< waits
+  ~Stream();  ///< waits; an exception that nobody waited for is dropped
   Stream(Stream const&) = delete;
   Stream& operator=(Stream const&) = delete;
 
   /// Takes no ownership: the task must live until it has finished. Allocates nothing.
   void enqueue(Task& task);
+  /// For work that is done once: the stream frees the task some time after it has finished. Allocates.
+  void enqueue(std::unique_ptr<Task> task);
   /// Number of tasks enqueued so far; a token for `finished` and `wait_for`.
   std::uint64_t issued() const;
   /// Number of tasks finished so far. Any thread.
   std::uint64_t finished() const;
-  /// Returns when `finished() >= count`; rethrows a task's exception. Polls with back-off sleeps.
+  /// True when a task has thrown. Any thread.
+  bool failed() const;
+  /// Returns when `finished() >= count`; rethrows the exception of a task among the first `count`. Polls with back-off
+  /// sleeps.
   void wait_for(std::uint64_t count);
   void wait() { wait_for(issued()); }
 
@@ -50,11 +60,13 @@ class Stream {
 };
 
 /// The one service thread of a rank: advances the tasks of its streams, each stream independently, sleeping with
-/// back-off (1 us to 200 us) when nothing moves, so that it starves no rank on the same core.
+/// back-off (1 us to 200 us) when nothing moves, so that it starves no rank on the same core. Without work it sleeps
+/// until something is enqueued.
 class Service {
  public:
   Service();
-  ~Service();  ///< waits for all streams, then joins
+  /// Waits for all streams, then joins. Streams that are still there are advanced by their callers from then on.
+  ~Service();
   Service(Service const&) = delete;
   Service& operator=(Service const&) = delete;
 

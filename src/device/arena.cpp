@@ -1,0 +1,57 @@
+#include "lamina/device/arena.hpp"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "lamina/base/error.hpp"
+#include "lamina/base/text.hpp"
+
+namespace lamina::device {
+namespace {
+
+constexpr std::int64_t huge_page = std::int64_t{2} << 20;
+
+std::int64_t rounded(std::int64_t bytes) { return (bytes + huge_page - 1) / huge_page * huge_page; }
+
+}  // namespace
+
+Arena::Arena(std::int64_t bytes) : bytes_(bytes) {
+  if (bytes == 0) return;
+  // One huge page more than needed, so that the block can start on a huge page; the rest is given back.
+  auto const length = rounded(bytes);
+  void* const got = bytes < 0 ? MAP_FAILED
+                              : mmap(nullptr, static_cast<std::size_t>(length + huge_page), PROT_READ | PROT_WRITE,
+                                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (got == MAP_FAILED) {
+    fail({.code = "device.memory.arena",
+          .subject = "memory for the buffers of a space",
+          .found = text(bytes, " bytes refused: ", bytes < 0 ? "negative size" : std::strerror(errno)),
+          .expected = "the system grants the planned bytes",
+          .fix = "see `lamina plan --print memory`; lower batch.micro, or raise the limit (ulimit -v, cgroup)"});
+  }
+  auto const first = reinterpret_cast<std::uintptr_t>(got);
+  auto const start = (first + huge_page - 1) / huge_page * huge_page;
+  if (start > first) munmap(got, start - first);
+  auto const tail = static_cast<std::size_t>(first + huge_page - start);
+  if (tail > 0) munmap(reinterpret_cast<void*>(start + static_cast<std::uintptr_t>(length)), tail);
+  data_ = reinterpret_cast<void*>(start);
+  madvise(data_, static_cast<std::size_t>(length), MADV_HUGEPAGE);  // advice: kernels without huge pages refuse it
+}
+
+Arena::~Arena() {
+  if (data_) munmap(data_, static_cast<std::size_t>(rounded(bytes_)));
+}
+
+Arena::Arena(Arena&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+
+Arena& Arena::operator=(Arena&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+}  // namespace lamina::device

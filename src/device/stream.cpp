@@ -1,0 +1,86 @@
+#include "lamina/device/stream.hpp"
+
+#include <chrono>
+
+#include "detail/stream_state.hpp"
+#include "lamina/device/backoff.hpp"
+
+namespace lamina::device {
+
+bool Stream::State::step() {
+  bool moved = false;
+  for (auto at = finished.load(std::memory_order_relaxed); at < issued.load(std::memory_order_acquire); ++at) {
+    Task& task = *ring[at % capacity];
+    if (!failed.load(std::memory_order_relaxed)) {
+      try {
+        if (!started) {
+          task.start();
+          started = true, moved = true;
+          last_progress = task.progress();
+        }
+        if (!task.advance()) {
+          auto const progress = task.progress();
+          return std::exchange(last_progress, progress) != progress || moved;
+        }
+      } catch (...) {
+        error = std::current_exception();
+        failed_at = at;
+        failed.store(true, std::memory_order_release);
+      }
+    }
+    started = false, moved = true;
+    finished.store(at + 1);
+  }
+  return moved;
+}
+
+Stream::Stream() : state_(std::make_unique<State>()) {}
+
+Stream::Stream(Service& service) : Stream() {
+  state_->service = service.state_.get();
+  state_->service->add(state_.get());
+}
+
+Stream::~Stream() {
+  try {
+    wait();
+  } catch (...) {  // whoever cared has waited
+  }
+  if (state_->service) state_->service->remove(state_.get());
+}
+
+std::uint64_t Stream::issued() const { return state_->issued.load(std::memory_order_relaxed); }
+std::uint64_t Stream::finished() const { return state_->finished.load(std::memory_order_acquire); }
+bool Stream::failed() const { return state_->failed.load(std::memory_order_acquire); }
+
+void Stream::enqueue(Task& task) {
+  auto const at = issued();
+  for (Backoff backoff; at - finished() >= capacity;) {
+    if (state_->service || !state_->step()) backoff.pause();
+  }
+  state_->ring[at % capacity] = &task;
+  state_->issued.store(at + 1);
+  if (state_->service && state_->service->asleep.load()) state_->service->wake();
+}
+
+void Stream::enqueue(std::unique_ptr<Task> task) {
+  auto const done = finished();
+  std::erase_if(state_->owned, [&](auto const& item) { return item.first <= done; });
+  state_->owned.emplace_back(issued() + 1, std::move(task));
+  enqueue(*state_->owned.back().second);
+}
+
+void Stream::wait_for(std::uint64_t count) {
+  for (Backoff backoff(std::chrono::microseconds(50)); finished() < count;) {
+    if (state_->service) {
+      backoff.pause();
+    } else if (state_->step()) {
+      backoff.reset();
+    } else {
+      backoff.pause();
+    }
+  }
+  if (failed() && state_->failed_at < count) std::rethrow_exception(state_->error);
+}
+
+}  // namespace lamina::device
