@@ -1,0 +1,169 @@
+#include "lamina/data/source.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "data/detail/file.hpp"
+#include "lamina/base/error.hpp"
+#include "lamina/base/text.hpp"
+#include "lamina/data/token_file.hpp"
+#include "lamina/data/tokenizer.hpp"
+
+namespace lamina::data {
+namespace {
+
+using Files = std::vector<std::shared_ptr<TokenFile const>>;
+
+/// Tokens held in memory: text that was tokenised when it was opened.
+class MemoryTokens final : public TokenFile {
+ public:
+  MemoryTokens(std::string file, std::vector<std::int32_t> tokens) : tokens_(std::move(tokens)) {
+    path = std::move(file), format = "text", dtype = "i32";
+    bytes = static_cast<std::int64_t>(tokens_.size() * sizeof(std::int32_t));
+  }
+  std::int64_t tokens() const override { return static_cast<std::int64_t>(tokens_.size()); }
+  void read(std::int64_t first, std::int64_t count, std::int64_t vocab, std::int32_t* out) const override {
+    for (std::int64_t i = 0; i < count; ++i) {
+      auto const token = tokens_[static_cast<std::size_t>(first + i)];
+      if (vocab > 0 && token >= vocab) {
+        fail({.code = "data.tokens.range",
+              .subject = text("text file '", path, "', token ", first + i),
+              .found = text("token ", token),
+              .expected = text("0 <= token < ", vocab, " (model.vocab)"),
+              .fix = "set model.vocab to the tokenizer's, or leave it out"});
+      }
+      out[i] = token;
+    }
+  }
+
+ private:
+  std::vector<std::int32_t> tokens_;
+};
+
+/// Samples of several files one after the other.
+class FilesSource final : public Source {
+ public:
+  FilesSource(Files files, std::int64_t tokens, std::int64_t vocab)
+      : files_(std::move(files)), tokens_(tokens), vocab_(vocab) {
+    std::int64_t total = 0;
+    for (auto const& file : files_) {
+      starts_.push_back(total);
+      total += std::max<std::int64_t>(0, (file->tokens() - 1) / tokens_);
+    }
+    starts_.push_back(total);
+    last_ = total;
+  }
+
+  /// The samples [first, last) of another source over the same files.
+  FilesSource(FilesSource const& whole, std::int64_t first, std::int64_t last) : FilesSource(whole) {
+    first_ = first, last_ = last;
+  }
+  FilesSource(FilesSource const&) = default;
+
+  std::int64_t samples() const override { return last_ - first_; }
+  std::int64_t tokens_per_sample() const override { return tokens_; }
+
+  void read(std::int64_t sample, std::int32_t* inputs, std::int32_t* targets) const override {
+    sample += first_;
+    auto const after = std::upper_bound(starts_.begin(), starts_.end(), sample);
+    auto const file = static_cast<std::size_t>(after - starts_.begin()) - 1;
+    auto const first = (sample - starts_[file]) * tokens_;
+    // T + 1 tokens: the targets are read once and give all inputs but the first.
+    files_[file]->read(first, 1, vocab_, inputs);
+    files_[file]->read(first + 1, tokens_, vocab_, targets);
+    std::copy(targets, targets + tokens_ - 1, inputs + 1);
+  }
+
+ private:
+  Files files_;
+  std::vector<std::int64_t> starts_;  // first sample of each file; then the total
+  std::int64_t tokens_, vocab_, first_ = 0, last_ = 0;
+};
+
+// A file this large is not read twice: its tokens are checked when they are used.
+constexpr std::int64_t check_whole_bytes = std::int64_t{64} << 20;
+
+void check_vocabulary(TokenFile const& file, std::int64_t vocab) {
+  if (vocab <= 0 || file.bytes > check_whole_bytes) return;
+  std::vector<std::int32_t> block(1 << 14);
+  auto const size = static_cast<std::int64_t>(block.size());
+  for (std::int64_t first = 0; first < file.tokens(); first += size) {
+    file.read(first, std::min(size, file.tokens() - first), vocab, block.data());
+  }
+}
+
+Files open_files(std::vector<std::string> const& patterns, std::string const& kind, Tokenizer const& tokenizer,
+                 std::int64_t vocab) {
+  Files files;
+  for (auto const& path : detail::expand(patterns)) {
+    // Megatron pairs match twice when the pattern covers both names.
+    bool const pair = kind == "tokens" && path.ends_with(".idx") && !files.empty() &&
+                      files.back()->path == path.substr(0, path.size() - 4) + ".bin";
+    if (pair) continue;
+    std::shared_ptr<TokenFile const> file;
+    if (kind == "tokens") {
+      file = open_tokens(path);
+    } else if (tokenizer.is_bytes()) {
+      file = open_bytes(path);
+    } else {
+      file = std::make_shared<MemoryTokens>(path, tokenizer.encode(read_text(path)));
+    }
+    check_vocabulary(*file, vocab);
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
+}  // namespace
+
+std::string read_text(std::string const& path) {
+  detail::File const file(path);
+  std::string content(static_cast<std::size_t>(file.bytes()), '\0');
+  file.read(0, content.data(), file.bytes());
+  return content;
+}
+
+Sources open(config::Data const& config, std::int64_t tokens_per_sample, std::int64_t vocab) {
+  auto const tokenizer = Tokenizer::open(config.kind == "text" ? config.tokenizer : "bytes");
+  Sources sources;
+  sources.vocab = config.kind == "text" ? tokenizer.vocab() : 0;
+  if (config.kind == "text" && vocab > 0 && vocab < tokenizer.vocab()) {
+    fail({.code = "data.tokenizer.vocab",
+          .subject = text("tokenizer '", config.tokenizer, "'"),
+          .found = text("model.vocab = ", vocab, ", the tokenizer has ", tokenizer.vocab(), " tokens"),
+          .expected = "model.vocab is at least the tokenizer's",
+          .fix = text("leave model.vocab out, or set it to ", tokenizer.vocab())});
+  }
+  auto const limit = vocab > 0 ? vocab : sources.vocab;
+  auto train =
+      std::make_unique<FilesSource>(open_files(config.train, config.kind, tokenizer, limit), tokens_per_sample, limit);
+  if (train->samples() == 0) {
+    fail({.code = "data.train.short",
+          .subject = text("training data ", join(config.train)),
+          .found = text("no file has ", tokens_per_sample + 1, " tokens"),
+          .expected = text("at least one sample: model.context + 1 = ", tokens_per_sample + 1, " tokens of one file"),
+          .fix = "add data, or lower model.context; samples never cross files, so join small files with `lamina data "
+                 "pack`"});
+  }
+  if (!config.valid.empty()) {
+    sources.valid = std::make_unique<FilesSource>(open_files(config.valid, config.kind, tokenizer, limit),
+                                                  tokens_per_sample, limit);
+  } else if (config.valid_fraction > 0) {
+    auto const total = train->samples();
+    if (total < 2) {
+      fail({.code = "data.valid.short",
+            .subject = text("data.valid_fraction = ", config.valid_fraction),
+            .found = "one sample in all",
+            .expected = "at least two: one to train on, one to hold out",
+            .fix = "add data, lower model.context, or give data.valid files of their own"});
+    }
+    auto const held =
+        std::clamp<std::int64_t>(std::llround(static_cast<double>(total) * config.valid_fraction), 1, total - 1);
+    sources.valid = std::make_unique<FilesSource>(*train, total - held, total);
+    train = std::make_unique<FilesSource>(*train, 0, total - held);
+  }
+  sources.train = std::move(train);
+  return sources;
+}
+
+}  // namespace lamina::data
