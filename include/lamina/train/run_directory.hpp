@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lamina/base/error.hpp"
+
+namespace lamina::train {
+
+/// The directory of a run: who may write it, and its small files. Rank 0 only.
+class RunDirectory {
+ public:
+  struct Opened {
+    bool existed = false;  ///< holds an earlier start of the run
+    std::string moved_to;  ///< where --fresh put the earlier run; "" if there was none
+  };
+
+  /// Creates the directory if needed and locks it for this process (the lock dies with it, also by SIGKILL).
+  /// @param fresh move an earlier run to <dir>.1 (or the next free number) first; nothing is ever deleted.
+  /// @throws Error "train.run_dir.locked" (exit 4) naming the host and process of the other job, "io.run_dir.*" (exit
+  /// 7) when it cannot be made or written.
+  RunDirectory(std::string path, bool fresh);
+  ~RunDirectory();
+  RunDirectory(RunDirectory const&) = delete;
+  RunDirectory& operator=(RunDirectory const&) = delete;
+
+  std::string const& path() const { return path_; }
+  Opened const& opened() const { return opened_; }
+
+  /// config.toml, written atomically.
+  void write_config(std::string const& text) const;
+  /// record.json: command line, versions, build, git state, hosts, Slurm variables, plan hash. One entry per start,
+  /// appended.
+  void write_record(std::vector<std::string> const& command_line, std::vector<std::string> const& hosts,
+                    std::string const& plan_hash) const;
+  /// status.json, rewritten atomically: state is running, done, stopped or failed.
+  void write_status(std::string const& state, ExitCode code, std::string const& reason, std::int64_t step,
+                    int rank) const;
+
+ private:
+  std::string path_;
+  Opened opened_;
+  int lock_ = -1;
+};
+
+/// Replaces a file by temporary + fsync + rename + fsync of the directory.
+/// @throws Error "io.write.<call>" (exit 7).
+void write_atomically(std::string const& path, std::string const& content);
+
+}  // namespace lamina::train
