@@ -10,13 +10,12 @@ enum class Activation { gelu, relu };
 /// z = x w^T + bias, y = activation(z). Dims as in `LinearArgs`.
 struct LinearGeluArgs {
   TensorRef x;        ///< [M dims, K dims] f32 or bf16
-  TensorRef w;        ///< [N dims, K dims] f32 or bf16; if `packed`, u8 made by pack_weight with use "forward"
+  TensorRef w;        ///< [N dims, K dims] f32 or bf16; or u8: what pack_weight made with use "forward"
   TensorRef bias;     ///< [N dims] f32, or absent
   TensorRef z;        ///< [M dims, N dims] like x: before the activation, kept for the backward
   TensorRef y;        ///< [M dims, N dims] like x
   TensorRef scratch;  ///< u8, as planned for the op
   int rows_dims = 2;
-  bool packed = false;
   Activation activation = Activation::gelu;
 };
 
