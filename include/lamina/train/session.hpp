@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lamina/checkpoint/checkpoint.hpp"
+#include "lamina/comm/communicator.hpp"
+#include "lamina/config/run_config.hpp"
+#include "lamina/models/models.hpp"
+#include "lamina/plan/plan.hpp"
+#include "lamina/runtime/executor.hpp"
+
+namespace lamina::train {
+
+/// Sizes of what `Purpose::generate` plans.
+struct GenerateSizes {
+  std::int64_t batch = 1;
+  std::int64_t chunk = 64;  ///< tokens of one prefill pass
+};
+
+/// The graphs of a resolved run for a purpose. Pure.
+plan::Graphs build_graphs(config::RunConfig const& config, plan::Purpose purpose,
+                          std::vector<models::Registration> const& registered, GenerateSizes const& sizes = {});
+/// What the plan may count on here: threads, memory, libraries. Collective: the smallest memory of all ranks.
+plan::Machine find_machine(comm::Communicator const& world, config::RunConfig const& config, int threads);
+
+/// A planned run that is ready to be executed: graphs -> plan -> this rank's programs -> executor. Collective.
+class Session {
+ public:
+  struct Options {
+    plan::Purpose purpose = plan::Purpose::train;
+    std::vector<models::Registration> registered;
+    GenerateSizes generate;
+    int threads = 1;
+  };
+  /// @throws Error "plan.*"; "plan.mismatch.hash" (exit 4) when ranks planned differently.
+  Session(config::RunConfig config, comm::Communicator world, Options const& options);
+
+  config::RunConfig const& config() const { return config_; }
+  comm::Communicator& world() { return world_; }
+  runtime::Executor& executor() { return *executor_; }
+  plan::Plan const& plan() const { return *plan_; }
+  std::uint64_t plan_hash() const { return plan_hash_; }
+  std::int64_t dp_rank() const;
+  std::int64_t dp_size() const;
+  /// Elements of all parameters, and those of position embeddings.
+  std::int64_t parameter_count() const { return parameter_count_; }
+  /// Model flops of one token, forward and backward: 6 N + 6 L C T, see performance notes in perf/README.md.
+  double flops_per_token() const;
+
+  /// Writes initial values: random, or from the weights `model.init` names; moments zero. Then refreshes working
+  /// copies.
+  void initialise();
+  /// Loads a checkpoint (newest for step < 0) into parameters and, if there are any, moments; then refreshes. Nothing
+  /// happens when none is there.
+  checkpoint::Found load(std::string const& run_dir, std::int64_t step);
+  /// This rank's pieces of what a checkpoint holds.
+  std::vector<checkpoint::Piece> pieces() const;
+
+  /// f64[16] summed over all ranks in place.
+  void sum_over_ranks(double* values, int count);
+
+ private:
+  void set_parameters(
+      std::function<void(graph::Value const&, std::int64_t first, std::int64_t count, float*)> const& fill);
+
+  config::RunConfig config_;
+  comm::Communicator world_;
+  plan::Graphs graphs_;
+  std::shared_ptr<plan::Plan const> plan_;
+  std::uint64_t plan_hash_ = 0;
+  std::unique_ptr<runtime::Executor> executor_;
+  std::int64_t parameter_count_ = 0, position_count_ = 0;
+};
+
+/// Fills the sizes of the model from a Hugging Face directory when `model.init` names one, and the vocabulary from the
+/// tokenizer. Before `resolve`.
+void complete_model(config::RunConfig& config);
+
+}  // namespace lamina::train

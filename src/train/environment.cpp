@@ -1,0 +1,166 @@
+#include "lamina/train/environment.hpp"
+
+#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <map>
+
+#include "lamina/base/error.hpp"
+#include "lamina/base/text.hpp"
+#include "lamina/base/version.hpp"
+#include "train/detail/built_features.hpp"
+
+namespace lamina::train {
+namespace {
+
+int environment_number(std::initializer_list<char const*> names, int otherwise) {
+  for (auto const* name : names) {
+    if (auto const* value = std::getenv(name)) {
+      if (int const n = std::atoi(value); n > 0) return n;
+    }
+  }
+  return otherwise;
+}
+
+std::int64_t file_number(char const* path) {
+  std::ifstream in(path);
+  std::int64_t n = 0;
+  return in >> n && n > 0 ? n : INT64_MAX;  // "max", or no such file: no limit
+}
+
+}  // namespace
+
+void require_instruction_set() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  auto const& built = detail::built_features;
+  std::vector<std::string> missing;
+  auto const need = [&](bool used, bool there, char const* name) {
+    if (used && !there) missing.emplace_back(name);
+  };
+  need(built.avx2, __builtin_cpu_supports("avx2"), "avx2");
+  need(built.fma, __builtin_cpu_supports("fma"), "fma");
+  need(built.avx512f, __builtin_cpu_supports("avx512f"), "avx512f");
+  need(built.avx512bw, __builtin_cpu_supports("avx512bw"), "avx512bw");
+  need(built.avx512vl, __builtin_cpu_supports("avx512vl"), "avx512vl");
+  need(built.avx512vnni, __builtin_cpu_supports("avx512vnni"), "avx512vnni");
+  need(built.avx512bf16, __builtin_cpu_supports("avx512bf16"), "avx512bf16");
+  if (missing.empty()) return;
+  fail({.code = "train.environment.instruction_set",
+        .subject = "this program on this CPU",
+        .found = text("built with ", build_information().options, "; the CPU lacks ", join(missing)),
+        .expected = "a CPU with every instruction the kernels were built for",
+        .fix = "build on a compute node, or for the oldest CPU of the run: cmake --preset release "
+               "-DLAMINA_ARCH=x86-64-v3"});
+#endif
+}
+
+Threads find_threads(std::int64_t asked) {
+  Threads t;
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  t.cores = ::sched_getaffinity(0, sizeof mask, &mask) == 0 ? std::max(1, CPU_COUNT(&mask)) : 1;
+  t.online = std::max(t.cores, static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN)));
+  t.local_ranks = environment_number({"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"}, 1);
+  // Masks of one size that together cover the node once are each rank's own; otherwise this many ranks share one.
+  int const sharing =
+      std::max(1, static_cast<int>((static_cast<std::int64_t>(t.local_ranks) * t.cores + t.online - 1) / t.online));
+  t.count = asked > 0 ? static_cast<int>(asked) : std::max(1, t.cores / sharing);
+  t.shared = sharing > 1 || t.count > t.cores;
+  return t;
+}
+
+void reexecute_with_threads(Threads const& threads, char** arguments) {
+  std::map<std::string, std::string> wanted;
+  wanted["OMP_NUM_THREADS"] = std::to_string(threads.count);
+  // Ranks that share a mask would all be bound to its first cores.
+  wanted["OMP_PROC_BIND"] = threads.shared ? "false" : "close";
+  if (!threads.shared) wanted["OMP_PLACES"] = "cores";
+  if (threads.shared) wanted["OMP_WAIT_POLICY"] = "passive";
+  if (std::getenv("LAMINA_THREADS_SET")) return;  // second time round
+  bool changed = false;
+  for (auto const& [name, value] : wanted) {
+    bool const by_user = std::getenv(name.c_str()) != nullptr;
+    if (by_user && name != "OMP_NUM_THREADS") continue;
+    if (by_user && std::getenv(name.c_str()) == value) continue;
+    ::setenv(name.c_str(), value.c_str(), 1);
+    changed = true;
+  }
+  if (!changed) return;
+  ::setenv("LAMINA_THREADS_SET", "1", 1);
+  ::execv("/proc/self/exe", arguments);
+  fail({.code = "train.environment.reexecute",
+        .subject = "starting again with OMP_NUM_THREADS",
+        .found = std::strerror(errno),
+        .expected = "/proc/self/exe can be executed",
+        .fix = text("set OMP_NUM_THREADS=", threads.count, " and LAMINA_THREADS_SET=1 yourself")});
+}
+
+World find_world(comm::Communicator const& world, Threads const& threads) {
+  std::array<char, 256> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  World w;
+  w.ranks = world.size();
+  w.hosts = world.all_gather_bytes(host.data());
+  auto const local = static_cast<int>(world.node_members().size());
+  // A rank that is the first of its node counts it.
+  auto const first = world.node_members().front() == world.rank();
+  w.nodes = static_cast<int>(world.all_sum(first ? 1 : 0));
+  w.cores_per_node = static_cast<int>(world.all_min(threads.online));
+  auto const builds = world.all_gather_bytes(build_information().version + " " + build_information().git);
+  for (std::size_t r = 0; r < builds.size(); ++r) {
+    if (builds[r] == builds[0]) continue;
+    fail({.code = "train.environment.revision",
+          .subject = text("rank ", r, " on ", w.hosts[r]),
+          .found = text("built from ", builds[r]),
+          .expected = text(builds[0], ", as on rank 0"),
+          .fix = "build all binaries of a run from one source revision"});
+  }
+  auto const used = static_cast<std::int64_t>(local) * threads.count;
+  if (world.all_max(used - threads.online) > 0) {
+    w.warnings.push_back(text(local, " ranks of ", threads.count, " threads share ", threads.online,
+                              " cores: lower device.threads, or start fewer ranks on a node"));
+  } else if (world.all_min(used - threads.online) < 0) {
+    auto const each = threads.online / local;
+    w.warnings.push_back(text(threads.online - used, " of ", threads.online, " cores are idle: ", local, " ranks of ",
+                              threads.count, " threads; with mpirun use --map-by slot:PE=", each,
+                              ", with srun --cpus-per-task=", each));
+  }
+  return w;
+}
+
+std::string describe(World const& world, Threads const& threads) {
+  auto const s = [](int n) { return n == 1 ? "" : "s"; };
+  return text(world.ranks, " rank", s(world.ranks), ", ", world.nodes, " node", s(world.nodes), ", ",
+              world.cores_per_node, " core", s(world.cores_per_node), world.nodes > 1 ? " each" : "", ", no gpu, ",
+              threads.count, " thread", s(threads.count), " a rank");
+}
+
+std::int64_t peak_resident_bytes() {
+  std::ifstream in("/proc/self/status");
+  for (std::string word; in >> word;) {
+    std::int64_t kib = 0;
+    if (word == "VmHWM:" && in >> kib) return kib * 1024;
+  }
+  return 0;
+}
+
+std::int64_t usable_memory_bytes() {
+  std::int64_t bytes = static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
+  bytes = std::min(bytes, file_number("/sys/fs/cgroup/memory.max"));
+  bytes = std::min(bytes, file_number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+    bytes = std::min(bytes, static_cast<std::int64_t>(limit.rlim_cur));
+  }
+  return bytes;
+}
+
+}  // namespace lamina::train

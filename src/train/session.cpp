@@ -1,0 +1,205 @@
+#include "lamina/train/session.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+
+#include "lamina/base/error.hpp"
+#include "lamina/base/hash.hpp"
+#include "lamina/base/text.hpp"
+#include "lamina/checkpoint/safetensors.hpp"
+#include "lamina/data/tokenizer.hpp"
+#include "lamina/train/environment.hpp"
+
+namespace lamina::train {
+namespace {
+
+graph::Graph const& main_graph(plan::Graphs const& graphs, plan::Purpose purpose) {
+  switch (purpose) {
+    case plan::Purpose::train:
+      return graphs.train;
+    case plan::Purpose::eval:
+      return graphs.eval;
+    case plan::Purpose::generate:
+      break;
+  }
+  return graphs.prefill;
+}
+
+}  // namespace
+
+plan::Graphs build_graphs(config::RunConfig const& config, plan::Purpose purpose,
+                          std::vector<models::Registration> const& registered, GenerateSizes const& sizes) {
+  auto const compute = config.precision.compute == "bf16" ? DType::bf16 : DType::f32;
+  auto const request = [&](models::Mode mode, std::int64_t batch, std::int64_t tokens) {
+    return models::BuildRequest{
+        .mode = mode, .batch = batch, .tokens = tokens, .context = config.model.context, .compute = compute};
+  };
+  auto const build = [&](models::Mode mode, std::int64_t batch, std::int64_t tokens) {
+    return models::build(config.model, request(mode, batch, tokens), registered);
+  };
+  auto const batch = config.batch.micro * config.mesh.dp;  // all replicas side by side
+  plan::Graphs graphs;
+  if (purpose == plan::Purpose::train) graphs.train = build(models::Mode::train, batch, config.model.context);
+  if (purpose != plan::Purpose::generate) graphs.eval = build(models::Mode::eval, batch, config.model.context);
+  if (purpose == plan::Purpose::generate) {
+    graphs.prefill = build(models::Mode::prefill, sizes.batch, std::min(sizes.chunk, config.model.context));
+    graphs.decode = build(models::Mode::decode, sizes.batch, 1);
+  }
+  return graphs;
+}
+
+plan::Machine find_machine(comm::Communicator const& world, config::RunConfig const& config, int threads) {
+  auto const local = static_cast<std::int64_t>(world.node_members().size());
+  auto const here = config.memory.limit > 0 ? config.memory.limit : usable_memory_bytes() / local;
+  return {.threads = static_cast<int>(world.all_max(threads)), .memory_bytes = world.all_min(here)};
+}
+
+Session::Session(config::RunConfig config, comm::Communicator world, Options const& options)
+    : config_(std::move(config)), world_(std::move(world)) {
+  graphs_ = build_graphs(config_, options.purpose, options.registered, options.generate);
+  auto const machine = find_machine(world_, config_, options.threads);
+  plan_ = plan::make(graphs_, config_, world_.size(), machine, options.purpose);
+  plan_hash_ = plan::hash(*plan_);
+  auto const hashes = world_.all_gather_bytes(hex(plan_hash_));
+  for (std::size_t r = 0; r < hashes.size(); ++r) {
+    if (hashes[r] == hashes[0]) continue;
+    fail({.code = "plan.mismatch.hash",
+          .subject = text("rank ", r),
+          .found = text("plan ", hashes[r]),
+          .expected = text("plan ", hashes[0], ", as on rank 0"),
+          .fix = "start every rank with the same program, run file and --set options"});
+  }
+  executor_ = std::make_unique<runtime::Executor>(plan::lower(*plan_, world_.rank()), world_);
+  auto const& graph = main_graph(graphs_, options.purpose);
+  for (int const id : graph.parameters()) {
+    auto const& value = graph.value(id);
+    parameter_count_ += value.spec.count();
+    if (value.name.ends_with("positions.weight")) position_count_ += value.spec.count();
+  }
+}
+
+std::int64_t Session::dp_rank() const {
+  auto const& binding = executor_->set().binding;
+  auto const at = std::ranges::find(binding.axes, "dp");
+  return at == binding.axes.end() ? 0 : binding.coordinates[static_cast<std::size_t>(at - binding.axes.begin())];
+}
+
+std::int64_t Session::dp_size() const { return config_.mesh.dp; }
+
+double Session::flops_per_token() const {
+  auto const& m = config_.model;
+  return 6.0 * static_cast<double>(parameter_count_ - position_count_) +
+         6.0 * static_cast<double>(m.layers * m.hidden * m.context);
+}
+
+void Session::set_parameters(std::function<void(graph::Value const&, std::int64_t, std::int64_t, float*)> const& fill) {
+  auto const& set = executor_->set();
+  auto const& graph = !graphs_.train.nodes().empty()  ? graphs_.train
+                      : !graphs_.eval.nodes().empty() ? graphs_.eval
+                                                      : graphs_.prefill;
+  for (std::size_t b = 0; b < set.shape->buffers.size(); ++b) {
+    auto const& buffer = set.shape->buffers[b];
+    bool const moment = buffer.role == Role::moment1 || buffer.role == Role::moment2;
+    if (buffer.role != Role::parameter && !moment) continue;
+    auto const memory = executor_->buffer(buffer.name, buffer.role);
+    if (moment) {
+      std::memset(memory.data, 0, static_cast<std::size_t>(memory.spec.bytes()));
+      continue;
+    }
+    auto const& value = graph.value(graph.find(buffer.name, Role::parameter));
+    auto* out = memory.as<float>();
+    auto const& slabs = set.binding.slabs[b];
+    if (slabs.empty()) {
+      fill(value, 0, value.spec.count(), out);
+      continue;
+    }
+    for (auto const& slab : slabs) {  // cut along dim 0: one run of elements each
+      auto const row = value.spec.count() / std::max<std::int64_t>(1, value.spec.shape[0]);
+      fill(value, slab.offset[0] * row, slab.extent[0] * row, out);
+      out += slab.extent[0] * row;
+    }
+  }
+  if (executor_->has_program("refresh")) executor_->run("refresh");
+}
+
+void Session::initialise() {
+  auto const seed = config_.run.seed;
+  if (config_.model.init == "random") {
+    set_parameters([&](graph::Value const& value, std::int64_t first, std::int64_t count, float* out) {
+      models::fill_initial(value, seed, first, count, out);
+    });
+    return;
+  }
+  auto const file = checkpoint::SafeTensors::open(config_.model.init);
+  set_parameters([&](graph::Value const& value, std::int64_t first, std::int64_t count, float* out) {
+    auto const whole = checkpoint::read_gpt2_parameter(file, value.name, value.spec.shape);
+    std::copy_n(whole.data() + first, count, out);
+  });
+}
+
+std::vector<checkpoint::Piece> Session::pieces() const {
+  auto const& set = executor_->set();
+  std::vector<checkpoint::Piece> pieces;
+  for (std::size_t b = 0; b < set.shape->buffers.size(); ++b) {
+    auto const& buffer = set.shape->buffers[b];
+    if (buffer.role != Role::parameter && buffer.role != Role::moment1 && buffer.role != Role::moment2) continue;
+    pieces.push_back({.name = buffer.name,
+                      .role = buffer.role,
+                      .global_shape = buffer.global_shape,
+                      .slabs = set.binding.slabs[b],
+                      .memory = executor_->buffer(buffer.name, buffer.role),
+                      .owner = true});
+  }
+  return pieces;
+}
+
+checkpoint::Found Session::load(std::string const& run_dir, std::int64_t step) {
+  auto found = checkpoint::load(run_dir, step, pieces(), world_);
+  if (found.any && executor_->has_program("refresh")) executor_->run("refresh");
+  return found;
+}
+
+void Session::sum_over_ranks(double* values, int count) {
+  auto* control = executor_->buffer("control", Role::input).as<double>();
+  std::fill_n(control, 16, 0.0);
+  std::copy_n(values, count, control);
+  executor_->run("control");
+  std::copy_n(control, count, values);
+}
+
+void complete_model(config::RunConfig& config) {
+  auto& model = config.model;
+  if (model.kind == "gpt" && model.init != "random" && std::filesystem::is_directory(model.init)) {
+    auto const sizes = checkpoint::read_hf_config(model.init);
+    auto const take = [&](char const* key, std::int64_t& value, std::int64_t from, std::int64_t unset) {
+      if (value != unset && value != from) {
+        fail({.code = "models.gpt.init",
+              .subject = text("model.", key),
+              .found = text(value, " in the run file, ", from, " in ", model.init, "/config.json"),
+              .expected = "equal sizes",
+              .fix = text("leave model.", key, " out of the run file: the weights say it")});
+      }
+      value = from;
+    };
+    take("layers", model.layers, sizes.layers, 0);
+    take("hidden", model.hidden, sizes.hidden, 0);
+    take("heads", model.heads, sizes.heads, 0);
+    take("vocab", model.vocab, sizes.vocab, 0);
+    take("ff", model.ff, sizes.ff, 0);
+    model.tied = sizes.tied;
+  }
+  if (model.kind == "gpt" && model.vocab == 0) {
+    if (config.data.kind == "text") {
+      model.vocab = data::Tokenizer::open(config.data.tokenizer).vocab();
+    } else {
+      fail({.code = "config.model.vocab",
+            .subject = "model.vocab",
+            .found = "no value, and token files do not say their vocabulary",
+            .expected = "the number of tokens of the tokenizer that made the files",
+            .fix = "set model.vocab, e.g. 50257 for GPT-2's tokenizer, 256 for bytes"});
+    }
+  }
+}
+
+}  // namespace lamina::train

@@ -1,0 +1,64 @@
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "lamina/base/text.hpp"
+#include "lamina/train/schedule.hpp"
+#include "train/detail/loop.hpp"
+
+namespace lamina::train::detail {
+
+Stepper::Stepper(Session& session, data::Source const& source)
+    : session_(session),
+      feeder_(source, session.config().batch.global, session.config().batch.micro, session.dp_rank(), session.dp_size(),
+              session.config().data.shuffle, session.config().run.seed) {}
+
+StepResult Stepper::run(std::int64_t step, int stop) {
+  auto const start = std::chrono::steady_clock::now();
+  auto const& config = session_.config();
+  auto& executor = session_.executor();
+  for (std::int64_t m = 0; m < feeder_.micro_batches(); ++m) {
+    auto const inputs = executor.buffer(text("tokens.", m), Role::input);
+    auto const targets = executor.buffer(text("targets.", m), Role::input);
+    auto const count = static_cast<std::size_t>(inputs.spec.count());
+    feeder_.read(step, m, {inputs.as<std::int32_t>(), count}, {targets.as<std::int32_t>(), count});
+  }
+  auto* rng = executor.buffer("rng", Role::input).as<std::int64_t>();
+  rng[0] = config.run.seed, rng[1] = step, rng[2] = feeder_.first_sample();
+  executor.run("forward_backward");
+
+  StepResult r;
+  r.exposed_s = executor.exposed_communication_seconds();
+  auto const* loss = executor.buffer("loss", Role::output).as<double>();
+  auto const* norm = executor.buffer("norm", Role::output).as<double>();
+  // The one point of a step where all ranks agree: everything below reads only these sums.
+  std::array<double, 6> sums{loss[0],
+                             loss[1],
+                             norm[0],
+                             norm[1],
+                             stop == deadline_stop ? 1.0 : 0.0,
+                             stop != 0 && stop != deadline_stop ? 1.0 : 0.0};
+  session_.sum_over_ranks(sums.data(), static_cast<int>(sums.size()));
+  r.targets = static_cast<std::int64_t>(sums[1]);
+  r.loss = sums[0] / sums[1];
+  r.grad_norm = std::sqrt(sums[2]) / sums[1];
+  r.stop = sums[5] > 0 ? std::max(stop, 1) : sums[4] > 0 ? deadline_stop : 0;
+  r.finite = sums[3] == 0 && std::isfinite(sums[0]) && std::isfinite(sums[2]);
+  r.lr = learning_rate(config, step);
+  bool const skip_broken = config.guard.policy == "skip" || config.guard.policy == "stop";
+  r.updated = r.targets > 0 && (r.finite || !skip_broken);
+  if (!r.updated) {
+    r.step_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return r;
+  }
+  auto const clip = config.optimizer.clip_norm;
+  // torch.nn.utils.clip_grad_norm_: max_norm / (norm + 1e-6), at most 1.
+  double const factor = clip > 0 ? std::min(1.0, clip / (r.grad_norm + 1e-6)) : 1.0;
+  auto* hyper = executor.buffer("hyper", Role::input).as<double>();
+  hyper[0] = r.lr, hyper[1] = static_cast<double>(step), hyper[2] = factor / sums[1], hyper[3] = 0;
+  executor.run("update");
+  r.step_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return r;
+}
+
+}  // namespace lamina::train::detail

@@ -1,0 +1,262 @@
+#include "lamina/train/train.hpp"
+
+#include <cmath>
+#include <filesystem>
+
+#include "lamina/base/hash.hpp"
+#include "lamina/base/log.hpp"
+#include "lamina/base/text.hpp"
+#include "lamina/base/units.hpp"
+#include "lamina/kernels/bench_gemm.hpp"
+#include "lamina/train/environment.hpp"
+#include "lamina/train/evaluate.hpp"
+#include "lamina/train/resume.hpp"
+#include "lamina/train/signals.hpp"
+#include "train/detail/loop.hpp"
+
+namespace lamina::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
+
+/// Everything that lives as long as the loop. Files are rank 0's.
+class Loop {
+ public:
+  Loop(config::RunConfig const& config, comm::Communicator world, TrainOptions const& options)
+      : config_(config), world_(std::move(world)), options_(options) {}
+
+  ExitCode run();
+
+ private:
+  bool lead() const { return world_.rank() == 0; }
+  void open_directory();
+  void start_or_resume();
+  ExitCode steps();
+  void log_step(std::int64_t step, detail::StepResult const& r);
+  void check_numbers(std::int64_t step, detail::StepResult const& r);
+  void evaluate_now(std::int64_t step);
+  void save(std::int64_t step, bool last);
+  bool save_is_due(std::int64_t step);
+  void status(char const* state, ExitCode code, std::string const& reason) {
+    if (directory_) directory_->write_status(state, code, reason, step_, 0);
+  }
+
+  config::RunConfig config_;
+  comm::Communicator world_;
+  TrainOptions const& options_;
+  Clock::time_point const started_ = Clock::now();
+  Clock::time_point last_save_ = Clock::now();
+  std::unique_ptr<RunDirectory> directory_;
+  std::unique_ptr<MetricsLog> metrics_;
+  std::unique_ptr<Session> session_;
+  data::Sources sources_;
+  std::int64_t step_ = 0, tokens_ = 0, saved_step_ = -1;
+  double peak_flops_ = 0;
+};
+
+/// Runs `f` on rank 0 and gives its error to every rank.
+template <class F>
+void on_lead(comm::Communicator const& world, F const& f) {
+  std::string error;
+  std::exception_ptr thrown;
+  if (world.rank() == 0) {
+    try {
+      f();
+    } catch (Error const& e) {
+      thrown = std::current_exception();
+      auto const& i = e.info();
+      error = join(std::vector<std::string>{i.code, i.subject, i.found, i.expected, i.fix}, std::string_view("\0", 1));
+    }
+  }
+  world.broadcast_bytes(error, 0);
+  if (thrown) std::rethrow_exception(thrown);
+  if (error.empty()) return;
+  auto const parts = split(error, '\0');
+  fail({.code = parts[0], .subject = parts[1], .found = parts[2], .expected = parts[3], .fix = parts[4]});
+}
+
+void Loop::open_directory() {
+  on_lead(world_, [&] {
+    directory_ = std::make_unique<RunDirectory>(config_.run.dir, options_.fresh);
+    if (!directory_->opened().moved_to.empty()) log::info("moved the earlier run to ", directory_->opened().moved_to);
+  });
+}
+
+void Loop::start_or_resume() {
+  auto const earlier = checkpoint::peek(config_.run.dir, -1);
+  if (earlier.any) {
+    auto const notes = check_resume(config::parse(earlier.state.config, earlier.directory + "/config"), config_);
+    for (auto const& note : notes) lead() ? log::warn(note) : void();
+  }
+  Session::Options const options{
+      .purpose = plan::Purpose::train, .registered = options_.registered, .generate = {}, .threads = options_.threads};
+  session_ = std::make_unique<Session>(config_, world_, options);
+  if (lead()) {
+    log::info(session_->parameter_count(), " parameters, ", config::micro_batches(config_), " micro-batches of ",
+              config_.batch.micro, " samples per replica and step, planned peak ",
+              human_bytes(plan::peak_bytes(session_->plan())), " a rank");
+  }
+  auto const found = session_->load(config_.run.dir, -1);
+  if (lead()) {
+    for (auto const& reason : found.skipped) log::warn("skipped a damaged checkpoint: ", reason);
+  }
+  if (found.any) {
+    step_ = found.state.step, tokens_ = found.state.tokens, saved_step_ = step_;
+    if (lead()) log::info("resuming after step ", step_, " from ", found.directory);
+  } else {
+    session_->initialise();
+  }
+}
+
+void Loop::log_step(std::int64_t step, detail::StepResult const& r) {
+  if (!lead() || step % config_.log.every_steps != 0) return;
+  auto const per_second = static_cast<double>(r.targets) / r.step_s;
+  StepMetrics const m{.step = step,
+                      .loss = r.loss,
+                      .grad_norm = r.grad_norm,
+                      .lr = r.lr,
+                      .tokens = tokens_,
+                      .step_s = r.step_s,
+                      .tokens_per_s = per_second,
+                      .mfu = per_second * session_->flops_per_token() / (peak_flops_ * world_.size()),
+                      .exposed_comm_s = r.exposed_s,
+                      .peak_bytes = peak_resident_bytes(),
+                      .has_loss = r.targets > 0};
+  metrics_->write(m);
+  auto const goal = options_.stop_after_step > 0 ? options_.stop_after_step : config_.run.steps;
+  char line[160];
+  std::snprintf(line, sizeof line, "step %lld/%lld  loss %.4f  norm %.3f  lr %.2e  %.0f tokens/s  %.0f ms  mfu %.2f",
+                static_cast<long long>(step), static_cast<long long>(goal), r.loss, r.grad_norm, r.lr, per_second,
+                r.step_s * 1e3, m.mfu);
+  log::progress(line, step == goal);
+}
+
+void Loop::check_numbers(std::int64_t step, detail::StepResult const& r) {
+  if (r.targets == 0 || r.finite) return;
+  auto const found = text("loss ", r.loss, ", gradient norm ", r.grad_norm);
+  if (config_.guard.policy == "stop") {
+    fail({.code = "train.numerics.not_finite",
+          .subject = text("step ", step, " of ", config_.run.dir),
+          .found = found,
+          .expected = "a finite loss and finite gradients",
+          .fix = text("the weights are those before the step; the last checkpoint is step ", saved_step_,
+                      ". Lower optimizer.lr, lengthen lr_schedule.warmup_steps, or set guard.policy = \"skip\"")});
+  }
+  if (lead())
+    log::warn("step ", step, ": ", found,
+              r.updated ? "; updated all the same (guard.policy = warn)" : "; skipped the update");
+}
+
+void Loop::evaluate_now(std::int64_t step) {
+  if (!sources_.valid) return;
+  auto const e = evaluate(*session_, *sources_.valid, config_.eval.batches * config_.batch.global);
+  if (!lead()) return;
+  metrics_->write_evaluation(step, e.loss);
+  char line[96];
+  std::snprintf(line, sizeof line, "step %lld  valid_loss %.4f over %lld targets", static_cast<long long>(step), e.loss,
+                static_cast<long long>(e.targets));
+  log::info(line);
+}
+
+bool Loop::save_is_due(std::int64_t step) {
+  auto const& c = config_.checkpoint;
+  bool due = c.every_steps > 0 && step % c.every_steps == 0;
+  // Clocks differ between ranks: rank 0 decides.
+  if (c.every_seconds > 0) due = due || world_.all_max(lead() && seconds_since(last_save_) >= c.every_seconds) > 0;
+  return due;
+}
+
+void Loop::save(std::int64_t step, bool last) {
+  if (saved_step_ == step) return;
+  checkpoint::State const state{
+      .step = step,
+      .tokens = tokens_,
+      .seed = config_.run.seed,
+      .data_position = step * config_.batch.global,
+      .config = config::print(config_),
+      .layout = text("dp=", config_.mesh.dp, " tp=", config_.mesh.tp, " pp=", config_.mesh.pp)};
+  checkpoint::Options const options{
+      .files = config_.checkpoint.files, .keep = config_.checkpoint.keep, .keep_every = config_.checkpoint.keep_every};
+  try {
+    auto const report = checkpoint::save(config_.run.dir, state, session_->pieces(), options, world_);
+    saved_step_ = step, last_save_ = Clock::now();
+    if (lead()) {
+      log::info("checkpoint of step ", step, ": ", human_bytes(report.bytes), " in ", human_seconds(report.seconds));
+    }
+  } catch (Error const& e) {
+    if (last || config_.checkpoint.on_save_error == "stop") throw;
+    if (lead())
+      log::warn("the checkpoint of step ", step, " failed, training goes on (checkpoint.on_save_error)\n", e.what());
+  }
+}
+
+ExitCode Loop::steps() {
+  StopSignals const signals;
+  detail::Stepper stepper(*session_, *sources_.train);
+  auto const goal =
+      options_.stop_after_step > 0 ? std::min(options_.stop_after_step, config_.run.steps) : config_.run.steps;
+  while (step_ < goal) {
+    bool const late = options_.max_hours > 0 && seconds_since(started_) > options_.max_hours * 3600;
+    auto const r = stepper.run(step_ + 1, StopSignals::received() != 0 ? StopSignals::received()
+                                          : late                       ? detail::deadline_stop
+                                                                       : 0);
+    check_numbers(step_ + 1, r);
+    ++step_;
+    tokens_ += r.targets;
+    log_step(step_, r);
+    if (config_.eval.every_steps > 0 && step_ % config_.eval.every_steps == 0) evaluate_now(step_);
+    if (r.stop != 0 && step_ < goal) {
+      save(step_, true);
+      auto const why =
+          r.stop == detail::deadline_stop ? std::string("the deadline of --max-hours") : std::string("a signal");
+      if (lead()) log::info("stopped by ", why, " after step ", step_, "; start again with the same run file to go on");
+      status("stopped", ExitCode::stopped_early, why);
+      return ExitCode::stopped_early;
+    }
+    if (step_ < goal && save_is_due(step_)) save(step_, false);
+  }
+  save(step_, true);
+  status("done", ExitCode::ok, step_ < config_.run.steps ? "reached --steps" : "reached run.steps");
+  return ExitCode::ok;
+}
+
+ExitCode Loop::run() {
+  open_directory();
+  try {
+    on_lead(world_, [&] { status("running", ExitCode::ok, ""); });
+    start_or_resume();
+    auto const goal =
+        options_.stop_after_step > 0 ? std::min(options_.stop_after_step, config_.run.steps) : config_.run.steps;
+    if (step_ >= goal) {
+      if (lead()) {
+        log::info("nothing to do: ", config_.run.dir, " is at step ", step_, " of ", config_.run.steps,
+                  "; raise run.steps (or --steps) to go on, or start anew with --fresh");
+      }
+      status("done", ExitCode::ok, "reached run.steps");
+      return ExitCode::ok;
+    }
+    sources_ = data::open(config_.data, config_.model.context, config_.model.vocab);
+    peak_flops_ =
+        1e9 * kernels::measure_peak_gflops(config_.precision.compute == "bf16" ? DType::bf16 : DType::f32, 0.02);
+    if (peak_flops_ <= 0) peak_flops_ = 1e9 * kernels::measure_peak_gflops(DType::f32, 0.02);
+    on_lead(world_, [&] {
+      directory_->write_config(config::print(config_));
+      directory_->write_record(options_.command_line, options_.hosts, hex(session_->plan_hash()));
+      metrics_ = std::make_unique<MetricsLog>(directory_->path(), step_, config_.log.tensorboard);
+    });
+    return steps();
+  } catch (Error const& e) {
+    status("failed", e.exit_code(), e.info().code + ": " + e.info().subject + ": " + e.info().found);
+    throw;
+  }
+}
+
+}  // namespace
+
+ExitCode train(config::RunConfig const& config, comm::Communicator world, TrainOptions const& options) {
+  return Loop(config, std::move(world), options).run();
+}
+
+}  // namespace lamina::train
