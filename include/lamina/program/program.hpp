@@ -27,10 +27,10 @@ struct Group {
 
 /// Memory of one rank. `shape` is local; what part of the global tensor it holds is in the binding (`slabs`).
 struct Buffer {
-  std::string name;  ///< global tensor name, or a unique name inside the set
+  std::string name = {};  ///< global tensor name, or a unique name inside the set
   Role role = Role::activation;
-  TensorSpec spec;
-  Shape global_shape;  ///< of the global tensor; equals spec.shape when nothing is split
+  TensorSpec spec = {};
+  Shape global_shape = {};  ///< of the global tensor; equals spec.shape when nothing is split
   Space space = Space::host;
   std::int64_t offset = 0;  ///< in the space's arena, bytes; a multiple of 64
   std::int64_t bytes = 0;   ///< >= spec.bytes()
@@ -67,16 +67,16 @@ struct Stream {
 struct Step {
   int stream = 0;
   StepKind kind = StepKind::kernel;
-  std::string op;            ///< kernel: the op's kind; otherwise ""
-  Attributes attributes;     ///< kernel attributes; "reduce" = "sum" | "max" of reductions
-  std::vector<int> in, out;  ///< buffer ids; a buffer in both is updated in place. Reductions: in == out
-  int group = -1;            ///< communication: index into Template::groups
-  int peer = -1;             ///< send, recv, broadcast (root): index *into the group's members*
+  std::string op = {};         ///< kernel: the op's kind; otherwise ""
+  Attributes attributes = {};  ///< kernel attributes; "reduce" = "sum" | "max" of reductions; "rows": see README
+  std::vector<int> in = {}, out = {};  ///< buffer ids; a buffer in both is updated in place. Reductions: in == out
+  int group = -1;                      ///< communication: index into Template::groups
+  int peer = -1;                       ///< send, recv, broadcast (root): index *into the group's members*
   int micro_batch = -1;
   int stage = 0;
-  std::string layer;  ///< for people: traces, errors
+  std::string layer = {};  ///< for people: traces, errors
   std::int64_t bytes = 0, flops = 0;
-  std::vector<int> after;  ///< steps of other streams that must have finished before this one starts
+  std::vector<int> after = {};  ///< steps of other streams that must have finished before this one starts
   friend bool operator==(Step const&, Step const&) = default;
 };
 
@@ -103,12 +103,12 @@ struct Template {
 /// What one rank has of its own.
 struct Binding {
   int rank = 0, world = 1;
-  std::vector<std::string> axes;          ///< mesh axes, outermost first
-  std::vector<int> coordinates;           ///< per axis
-  std::vector<std::vector<int>> members;  ///< per group: world ranks in order; this rank is among them
+  std::vector<std::string> axes = {};          ///< mesh axes, outermost first
+  std::vector<int> coordinates = {};           ///< per axis
+  std::vector<std::vector<int>> members = {};  ///< per group: world ranks in order; this rank is among them
   /// Per buffer with role parameter, gradient, moment1, moment2: the boxes it holds, stacked along dim 0;
   /// empty for "all of it".
-  std::vector<std::vector<Hyperslab>> slabs;
+  std::vector<std::vector<Hyperslab>> slabs = {};
   friend bool operator==(Binding const&, Binding const&) = default;
 };
 
@@ -120,8 +120,11 @@ struct ProgramSet {
 
 bool operator==(ProgramSet const& a, ProgramSet const& b);
 
-/// Stable text, one line per item; `parse(print(p)) == p`.
+/// Stable text, one line per item; `parse(print(p)) == p`. Grammar: src/program/README.md.
 std::string print(ProgramSet const& set);
+std::string print(Template const& shape);   ///< the part that ranks of one kind share
+std::string print(Binding const& binding);  ///< the part of one rank
+/// Checks the form only (ids may point anywhere): `verify` judges the meaning.
 /// @throws Error "program.parse.<rule>" with the line number.
 ProgramSet parse(std::string_view text);
 
@@ -141,9 +144,12 @@ std::vector<Problem> verify(ProgramSet const& set);
 /// progress of the whole set under rendezvous rules. Worlds up to 4,096 ranks.
 std::vector<Problem> verify(std::span<ProgramSet const> ranks);
 
-/// 64-bit hash of the text form; equal on every machine.
+/// 64-bit hash (XXH3) of the text form; equal on every machine. Of a set: of the binding's text followed by the hash
+/// of the template, so that a template shared by many ranks is printed once.
 std::uint64_t hash(ProgramSet const& set);
 std::uint64_t hash(Template const& shape);
+/// Of all ranks in order; each distinct template object is printed once.
+std::uint64_t hash(std::span<ProgramSet const> ranks);
 
 /// Bytes of the arena of a space.
 std::int64_t peak_bytes(ProgramSet const& set, Space space);
@@ -151,5 +157,7 @@ std::int64_t peak_bytes(ProgramSet const& set, Space space);
 std::string_view name_of(Space s);
 std::string_view name_of(Transport t);
 std::string_view name_of(StepKind k);
+bool is_collective(StepKind k);     ///< all_reduce, reduce_scatter, all_gather, all_to_all, broadcast, barrier
+bool is_communication(StepKind k);  ///< a collective, send or recv
 
 }  // namespace lamina::program

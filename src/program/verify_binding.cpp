@@ -1,0 +1,187 @@
+#include <algorithm>
+#include <set>
+
+#include "program/detail/verify.hpp"
+
+namespace lamina::program::detail {
+namespace {
+
+/// Roles whose pieces of global tensors a checkpoint finds by their slabs.
+bool has_slabs(Role r) {
+  return r == Role::parameter || r == Role::gradient || r == Role::moment1 || r == Role::moment2;
+}
+
+bool disjoint(Hyperslab const& a, Hyperslab const& b) {
+  for (int d = 0; d < a.offset.ndim(); ++d) {
+    if (a.offset[d] + a.extent[d] <= b.offset[d] || b.offset[d] + b.extent[d] <= a.offset[d]) return true;
+  }
+  return false;
+}
+
+/// What is wrong with the boxes of a buffer, in words; "" when they are sound.
+std::string slab_problem(Buffer const& b, std::vector<Hyperslab> const& slabs) {
+  auto const &local = b.spec.shape, &global = b.global_shape;
+  if (slabs.empty()) {
+    return local == global ? "" : text("holds ", local, " of ", global, " and lists no boxes");
+  }
+  std::int64_t rows = 0;
+  for (auto const& s : slabs) {
+    if (s.offset.ndim() != global.ndim() || s.extent.ndim() != global.ndim() || local.ndim() != global.ndim() ||
+        global.ndim() == 0) {
+      return text("is ", local, " of ", global, " and has a box at ", s.offset, " of ", s.extent, " with other dims");
+    }
+    for (int d = 0; d < global.ndim(); ++d) {
+      if (s.extent[d] > global[d] || s.offset[d] > global[d] - s.extent[d]) {
+        return text("has a box at ", s.offset, " of ", s.extent, " outside the global shape ", global);
+      }
+      if (d > 0 && s.extent[d] != local[d]) {
+        return text("is ", local, " and has a box of ", s.extent, ": boxes are stacked along dim 0, the rest is equal");
+      }
+    }
+    rows += s.extent[0];
+  }
+  if (rows != local[0]) return text("has boxes of ", rows, " rows in all, and ", local[0], " rows");
+  for (std::size_t i = 0; i < slabs.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (!disjoint(slabs[i], slabs[j])) {
+        return text("holds elements twice: boxes at ", slabs[j].offset, " and ", slabs[i].offset, " overlap");
+      }
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+BindingRules::BindingRules(Template const& shape)
+    : shape_(&shape), peers_(shape.groups.size()), rows_(shape.groups.size()) {
+  std::set<std::tuple<int, StepKind, int, bool>> known;
+  for (int p = 0; p < static_cast<int>(shape.programs.size()); ++p) {
+    auto const& steps = shape.programs[static_cast<std::size_t>(p)].steps;
+    for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
+      auto const& s = steps[static_cast<std::size_t>(i)];
+      if (s.group < 0) continue;
+      auto const g = static_cast<std::size_t>(s.group);
+      if (s.peer >= 0 && known.insert({s.group, s.kind, s.peer, s.in.empty()}).second) peers_[g].push_back({p, i});
+      if (s.kind == StepKind::reduce_scatter || s.kind == StepKind::all_gather || s.kind == StepKind::all_to_all) {
+        rows_[g].push_back({p, i, parse_rows(s).value_or(std::vector<Rows>{})});
+      }
+    }
+  }
+}
+
+bool BindingRules::check(Binding const& b, Reporter& report) {
+  if (b.world < 1 || b.rank < 0 || b.rank >= b.world || b.axes.size() != b.coordinates.size() ||
+      b.members.size() != shape_->groups.size() || b.slabs.size() > shape_->buffers.size()) {
+    report.add("binding", "the binding is for rank ", b.rank, " of ", b.world, " with ", b.axes.size(), " axes, ",
+               b.coordinates.size(), " coordinates, ", b.members.size(), " member lists for ", shape_->groups.size(),
+               " groups and ", b.slabs.size(), " slab lists for ", shape_->buffers.size(), " buffers");
+    return false;
+  }
+  bool const members = check_members(b, report);
+  bool const slabs = check_slabs(b, report);
+  return members && slabs;
+}
+
+bool BindingRules::check_members(Binding const& b, Reporter& report) {
+  seen_.resize(std::max(seen_.size(), static_cast<std::size_t>(b.world)));
+  bool sound = true;
+  for (std::size_t g = 0; g < b.members.size(); ++g) {
+    auto const& list = b.members[g];
+    ++stamp_;
+    int index = -1;
+    bool valid = true;
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      auto const r = list[i];
+      valid = valid && r >= 0 && r < b.world && seen_[static_cast<std::size_t>(r)] != stamp_;
+      if (!valid) break;
+      seen_[static_cast<std::size_t>(r)] = stamp_;
+      if (r == b.rank) index = static_cast<int>(i);
+    }
+    if (!valid || index < 0) {
+      report.add("members", "group '", shape_->groups[g].name, "' lists the ranks ", describe_ranks(list),
+                 "; each must be a rank of ", b.world, ", once, and rank ", b.rank, " among them");
+      sound = false;
+      continue;
+    }
+    auto const size = static_cast<int>(list.size());
+    for (auto const& use : peers_[g]) {
+      auto const& p = shape_->programs[static_cast<std::size_t>(use.program)];
+      auto const& s = p.steps[static_cast<std::size_t>(use.step)];
+      if (s.peer >= size) {
+        report.add_step("peer", p, use.step, "names member ", s.peer, " of group '", shape_->groups[g].name,
+                        "', which has ", size, " members");
+      } else if (s.kind != StepKind::broadcast ? s.peer == index : s.peer == index && s.in.empty()) {
+        report.add_step(
+            "peer", p, use.step,
+            s.kind == StepKind::broadcast ? "is the root and has nothing to send" : "names its own rank as the peer");
+      } else {
+        continue;
+      }
+      sound = false;
+    }
+    for (auto const& use : rows_[g]) sound = check_rows(use, size, index, report) && sound;
+  }
+  return sound;
+}
+
+bool BindingRules::check_rows(RowsUse const& use, int size, int index, Reporter& report) const {
+  auto const& p = shape_->programs[static_cast<std::size_t>(use.program)];
+  auto const& s = p.steps[static_cast<std::size_t>(use.step)];
+  auto const wrong = [&](auto const&... message) {
+    report.add_step("rows", p, use.step, message...);
+    return false;
+  };
+  bool const gathers = s.kind == StepKind::all_gather;
+  auto const& wholes = gathers ? s.out : s.in;
+  auto const& parts = gathers ? s.in : s.out;
+  for (std::size_t i = 0; i < wholes.size(); ++i) {
+    auto const& whole = shape_->buffers[static_cast<std::size_t>(wholes[i])].spec;
+    auto const& part = shape_->buffers[static_cast<std::size_t>(parts[i])].spec;
+    auto const rows = whole.shape.ndim() > 0 ? whole.shape[0] : 0;
+    std::int64_t own = rows / size;
+    if (use.rows.empty()) {
+      if (whole.shape.ndim() == 0 || rows % size != 0) {
+        return wrong("splits ", describe_buffer(*shape_, wholes[i]), " ", whole, " over ", size,
+                     " members in equal parts");
+      }
+    } else {
+      auto const& bounds = use.rows[i];
+      if (bounds.size() != static_cast<std::size_t>(size) + 1 || bounds.back() != rows) {
+        return wrong("has ", bounds.size(), " row bounds up to ", bounds.back(), " for ", size, " members and the ",
+                     rows, " rows of ", describe_buffer(*shape_, wholes[i]));
+      }
+      own = bounds[static_cast<std::size_t>(index) + 1] - bounds[static_cast<std::size_t>(index)];
+    }
+    if (wholes[i] == parts[i] || s.kind == StepKind::all_to_all) continue;
+    auto expected = whole.shape;
+    expected[0] = own;
+    if (!(part.shape == expected)) {
+      return wrong("pairs ", describe_buffer(*shape_, wholes[i]), " ", whole, " with ",
+                   describe_buffer(*shape_, parts[i]), " ", part, "; member ", index, " of ", size, " has ", own,
+                   " rows");
+    }
+  }
+  return true;
+}
+
+bool BindingRules::check_slabs(Binding const& b, Reporter& report) const {
+  static std::vector<Hyperslab> const all_of_it;
+  bool sound = true;
+  for (std::size_t i = 0; i < shape_->buffers.size(); ++i) {
+    auto const& slabs = i < b.slabs.size() ? b.slabs[i] : all_of_it;
+    auto const& buffer = shape_->buffers[i];
+    std::string problem;
+    if (has_slabs(buffer.role)) {
+      problem = slab_problem(buffer, slabs);
+    } else if (!slabs.empty()) {
+      problem = text("has role ", buffer.role, " and lists boxes");
+    }
+    if (problem.empty()) continue;
+    report.add("slab", "buffer ", describe_buffer(*shape_, static_cast<int>(i)), " ", problem);
+    sound = false;
+  }
+  return sound;
+}
+
+}  // namespace lamina::program::detail
