@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "lamina/graph/op.hpp"
@@ -16,7 +18,8 @@ struct Init {
   double stddev = 0;
 };
 
-/// One tensor of the graph, with its *global* shape.
+/// One tensor of the graph, with its *global* shape. An output that accumulates into a state or overwrites one is a
+/// version of that state: it has the state's role, dims and parameter, a name of its own, and no buffer of its own.
 struct Value {
   int id = -1;
   std::string name;  ///< parameter: global name; else "<layer>.<op>[.<output>]", unique
@@ -54,7 +57,8 @@ class Graph {
   int add_state(std::string name, TensorSpec spec, std::vector<std::string> dims, Role role, int parameter = -1);
   /// Appends a node. Dim names of outputs follow from the letters of the shard rule. `targets[o]`: the state value
   /// that output `o` accumulates into; needed for exactly the outputs with Op::accumulates, -1 elsewhere.
-  /// @throws Error of Op::infer, prefixed with the layer path.
+  /// @throws Error of Op::infer, prefixed with the layer path; "graph.node.operand | target" for wrong ids;
+  /// "graph.shard_rule.*"; "graph.dropout.operation" when two forward ops share the id of their random numbers.
   std::vector<int> add_node(OpPtr op, std::vector<int> in, std::string layer, Phase phase,
                             std::vector<int> const& targets = {});
 
@@ -63,6 +67,8 @@ class Graph {
   Value const& value(int id) const { return values_[static_cast<std::size_t>(id)]; }
   Value& mutable_value(int id) { return values_[static_cast<std::size_t>(id)]; }
   Node const& node(int id) const { return nodes_[static_cast<std::size_t>(id)]; }
+  /// Gives an activation the role output and a name for the host to read it by.
+  void mark_output(int value, std::string name);
   /// Value id by name, or -1.
   int find(std::string_view name, Role role) const;
   /// Gradient value of a parameter, or -1.
@@ -70,13 +76,27 @@ class Graph {
   std::vector<int> parameters() const;
 
  private:
+  int append(Value value);
+  void bind_state(Value& v, Op const& op, int o, std::vector<int> const& in, int target,
+                  std::string const& layer) const;
+  void require_operation(Op const& op, std::string const& layer, Phase phase);
+  std::string unique_base(std::string base);
+
   std::vector<Value> values_;
   std::vector<Node> nodes_;
+  std::map<std::pair<std::string, Role>, int> ids_;  ///< first value of that name and role
+  std::map<int, int> gradients_;                     ///< parameter -> gradient state
+  std::map<std::int64_t, std::string> operations_;   ///< operation id of random numbers -> forward node
+  std::map<std::string, int> uses_;                  ///< "<layer>.<op>" -> how often it occurred
 };
+
+/// A run of random numbers is named by a 32-bit id: the hash of the path and name of what draws them.
+std::uint32_t operation_id(std::string_view name);
 
 /// Adds the backward nodes of everything `loss` depends on. `loss` is the accumulating state of the loss op; its
 /// upstream gradient is 1 (the *sum* of token losses is differentiated).
 /// Reverse-mode accumulation; contributions to one activation are summed by `add` nodes in reverse order of use.
+/// @throws Error "graph.<kind>.gradient" for an op without one; "graph.differentiate.*".
 void differentiate(Graph& graph, int loss);
 
 /// One line per node: id, phase, layer, op, shapes, dims, flops, bytes; parameter list; totals. Stable text.

@@ -1,0 +1,92 @@
+#pragma once
+
+#include "lamina/graph/op.hpp"
+
+namespace lamina::graph {
+
+// Softmax cross-entropy of a head: logits = x_BTD w_VD^T (+ bias_V), never stored as a whole. x may have any leading
+// dims; targets i32 has them, negative = ignored. The loss is f64[2] = {sum of token losses, number of targets}.
+//
+// Scratch of the three head ops: a library's scratchpad, R' rows of logits in f32, for bf16 also in bf16, and 16 bytes
+// a row; R' = min(R, max(256, 2^26 / V)). See src/graph/README.md.
+
+struct HeadAttrs {
+  bool bias = false;
+  DType dtype = DType::f32;  // of dx where there is one: f32 or bf16
+};
+
+/// Statistics of the logits per row: inputs x f32 or bf16, w f32, [bias f32], targets; outputs max, sum of
+/// exp(logit - max), and the target's logit (0 when ignored), all f32 with the leading dims of x.
+class HeadLossStats final : public Op {
+ public:
+  explicit HeadLossStats(HeadAttrs attrs) : attrs_(attrs) {}
+  HeadAttrs const& attrs() const { return attrs_; }
+
+  std::string_view kind() const override { return "head_loss_stats"; }
+  Attributes attributes() const override { return {{"bias", std::int64_t{attrs_.bias}}}; }
+  std::vector<TensorSpec> infer(std::span<TensorSpec const> in) const override;
+  /// One `head_loss_grad`, for the sum of the token losses that `loss_sum` makes of these statistics.
+  void differentiate(GradBuilder& g) const override;
+  ShardRule shard_rule() const override;
+  Cost cost(std::span<TensorSpec const> in) const override;
+  std::int64_t scratch_bytes(std::span<TensorSpec const> in, int threads) const override;
+  bool is_weight(int input) const override { return input == 1; }
+
+ private:
+  HeadAttrs attrs_;
+};
+
+/// loss f64[2] (+)= {sum of max + log(sum) - target over counted rows, number of counted rows}.
+/// Inputs max, sum, target f32, targets i32, all of one shape.
+class LossSum final : public Op {
+ public:
+  std::string_view kind() const override { return "loss_sum"; }
+  std::vector<TensorSpec> infer(std::span<TensorSpec const> in) const override;
+  /// @throws Error "graph.loss_sum.gradient" when the statistics are not those of one head_loss_stats.
+  void differentiate(GradBuilder& g) const override;
+  ShardRule shard_rule() const override { return {"*,*,*,* -> +."}; }
+  Cost cost(std::span<TensorSpec const> in) const override;
+  bool accumulates(int) const override { return true; }
+};
+
+/// Gradient of the summed token losses: inputs x, w, [bias], targets, max, sum; outputs dx `dtype`, dw_VD f32 (+),
+/// [dbias_V f32 (+)]. Recomputes the logits piece by piece.
+class HeadLossGrad final : public Op {
+ public:
+  explicit HeadLossGrad(HeadAttrs attrs) : attrs_(attrs) {}
+  HeadAttrs const& attrs() const { return attrs_; }
+
+  std::string_view kind() const override { return "head_loss_grad"; }
+  Attributes attributes() const override;
+  std::vector<TensorSpec> infer(std::span<TensorSpec const> in) const override;
+  ShardRule shard_rule() const override;
+  Cost cost(std::span<TensorSpec const> in) const override;
+  std::int64_t scratch_bytes(std::span<TensorSpec const> in, int threads) const override;
+  bool accumulates(int output) const override { return output > 0; }
+  bool is_weight(int input) const override { return input == 1; }
+
+ private:
+  HeadAttrs attrs_;
+};
+
+/// head_loss_stats, loss_sum and head_loss_grad in one, so that the logits are computed once. Inputs x, w, [bias],
+/// targets; outputs loss f64[2] (+), dx `dtype`, dw_VD f32 (+), [dbias_V f32 (+)]. Made by fusion.
+class HeadLoss final : public Op {
+ public:
+  explicit HeadLoss(HeadAttrs attrs) : attrs_(attrs) {}
+  HeadAttrs const& attrs() const { return attrs_; }
+
+  std::string_view kind() const override { return "head_loss"; }
+  Attributes attributes() const override;
+  std::vector<TensorSpec> infer(std::span<TensorSpec const> in) const override;
+  ShardRule shard_rule() const override;
+  Cost cost(std::span<TensorSpec const> in) const override;
+  std::int64_t scratch_bytes(std::span<TensorSpec const> in, int threads) const override;
+  bool accumulates(int output) const override { return output != 1; }
+  bool is_weight(int input) const override { return input == 1; }
+
+ private:
+  HeadAttrs attrs_;
+};
+
+}  // namespace lamina::graph
