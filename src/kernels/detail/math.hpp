@@ -2,7 +2,12 @@
 
 // Branch-free elementary functions of vectors in f32, after the Cephes library (Moshier, 1989): exp and log by range
 // reduction and a polynomial. Relative error below 2e-7, measured in tests/unit/kernels/math_test.cpp. NaN stays NaN.
+#include <cmath>
+
 #include "simd.hpp"
+#if defined(__AVX512F__) || defined(__AVX__)
+#include <immintrin.h>
+#endif
 
 namespace lamina::kernels::detail {
 
@@ -53,6 +58,18 @@ inline Floats log(Floats x) {
   y = x > 3.40282347e38f ? x : y;
   y = x == 0.f ? splat(-__builtin_inff()) : y;
   return x >= 0.f ? y : splat(__builtin_nanf(""));
+}
+
+/// Correctly rounded. The compilers take a loop over lanes apart, hence the intrinsics.
+inline Floats sqrt(Floats x) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_sqrt_ps(0xffff, x);  // without the mask, g++ 12 warns of its own header
+#elif defined(__AVX__)
+  return _mm256_sqrt_ps(x);
+#else
+  for (int i = 0; i < lanes; ++i) x[i] = std::sqrt(x[i]);
+  return x;
+#endif
 }
 
 /// 1 / (1 + exp(-x)).

@@ -1,0 +1,20 @@
+#include "lamina/kernels/loss_sum.hpp"
+
+#include <cmath>
+
+#include "../detail/element.hpp"
+
+namespace lamina::kernels {
+
+void loss_sum_reference(LossSumArgs const& a) {
+  double sum = 0, count = 0;
+  for (std::int64_t r = 0; r < a.targets.spec.count(); ++r) {
+    if (a.targets.as<std::int32_t>()[r] < 0) continue;
+    sum += detail::get(a.max, r) + std::log(detail::get(a.sum, r)) - detail::get(a.target, r);
+    count += 1;
+  }
+  detail::put_or_add(a.loss, 0, sum, a.accumulate, 0);
+  detail::put_or_add(a.loss, 1, count, a.accumulate, 0);
+}
+
+}  // namespace lamina::kernels
