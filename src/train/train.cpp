@@ -8,6 +8,7 @@
 #include "lamina/base/text.hpp"
 #include "lamina/base/units.hpp"
 #include "lamina/kernels/bench_gemm.hpp"
+#include "lamina/train/agree.hpp"
 #include "lamina/train/environment.hpp"
 #include "lamina/train/evaluate.hpp"
 #include "lamina/train/resume.hpp"
@@ -55,27 +56,6 @@ class Loop {
   std::int64_t step_ = 0, tokens_ = 0, saved_step_ = -1;
   double peak_flops_ = 0;
 };
-
-/// Runs `f` on rank 0 and gives its error to every rank.
-template <class F>
-void on_lead(comm::Communicator const& world, F const& f) {
-  std::string error;
-  std::exception_ptr thrown;
-  if (world.rank() == 0) {
-    try {
-      f();
-    } catch (Error const& e) {
-      thrown = std::current_exception();
-      auto const& i = e.info();
-      error = join(std::vector<std::string>{i.code, i.subject, i.found, i.expected, i.fix}, std::string_view("\0", 1));
-    }
-  }
-  world.broadcast_bytes(error, 0);
-  if (thrown) std::rethrow_exception(thrown);
-  if (error.empty()) return;
-  auto const parts = split(error, '\0');
-  fail({.code = parts[0], .subject = parts[1], .found = parts[2], .expected = parts[3], .fix = parts[4]});
-}
 
 void Loop::open_directory() {
   on_lead(world_, [&] {
