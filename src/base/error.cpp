@@ -10,7 +10,7 @@ namespace lamina {
 namespace {
 
 // Longest prefix wins. What a user can fix in the run file is `usage`.
-constexpr std::array<std::pair<std::string_view, ExitCode>, 28> exit_codes{{
+constexpr std::array<std::pair<std::string_view, ExitCode>, 30> exit_codes{{
     {"app.", ExitCode::usage},
     {"base.fault.", ExitCode::usage},
     {"base.units.", ExitCode::usage},
@@ -18,6 +18,7 @@ constexpr std::array<std::pair<std::string_view, ExitCode>, 28> exit_codes{{
     {"checkpoint.", ExitCode::bad_input},
     {"checkpoint.save.", ExitCode::file_system},
     {"comm.", ExitCode::peer_lost},
+    {"comm.group.", ExitCode::internal},
     {"comm.world.", ExitCode::environment},
     {"config.", ExitCode::usage},
     {"data.", ExitCode::bad_input},
@@ -39,6 +40,7 @@ constexpr std::array<std::pair<std::string_view, ExitCode>, 28> exit_codes{{
     {"train.resume.", ExitCode::bad_input},
     {"train.run_dir.", ExitCode::environment},
     {"vendor.hdf5.", ExitCode::file_system},
+    {"vendor.mpi.", ExitCode::peer_lost},
 }};
 
 std::string short_file(char const* file) {
