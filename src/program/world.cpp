@@ -1,0 +1,169 @@
+#include "program/detail/world.hpp"
+
+#include <algorithm>
+
+#include "program/detail/order.hpp"
+
+namespace lamina::program::detail {
+namespace {
+
+/// Dtype and element counts, in words that are equal when two sides fit together.
+std::string describe_tensors(Template const& shape, std::vector<int> const& buffers) {
+  std::string out;
+  for (int const b : buffers) {
+    auto const& spec = shape.buffers[static_cast<std::size_t>(b)].spec;
+    out += out.empty() ? text(" ", spec.dtype, " x ", spec.count()) : text(", ", spec.count());
+  }
+  return out;
+}
+
+std::string describe_match(Template const& shape, Step const& s) {
+  switch (s.kind) {
+    case StepKind::send:
+      return text("message", describe_tensors(shape, s.in));
+    case StepKind::recv:
+      return text("message", describe_tensors(shape, s.out));
+    case StepKind::all_gather:
+    case StepKind::broadcast:
+    case StepKind::all_to_all:
+      break;
+    default: {  // the whole tensors are the inputs
+      auto out = std::string(name_of(s.kind));
+      if (s.kind != StepKind::barrier) out += text(" ", s.attributes.string("reduce", "sum"));
+      out += describe_tensors(shape, s.in);
+      return s.attributes.has("rows") ? text(out, " rows ", s.attributes.string("rows")) : out;
+    }
+  }
+  auto out = text(name_of(s.kind), describe_tensors(shape, s.out));
+  if (s.kind == StepKind::broadcast) out += text(" from member ", s.peer);
+  return s.kind == StepKind::all_gather && s.attributes.has("rows") ? text(out, " rows ", s.attributes.string("rows"))
+                                                                    : out;
+}
+
+bool same_shape(Template const& a, Template const& b) { return &a == &b || a == b; }
+
+}  // namespace
+
+Skeleton make_skeleton(Template const& shape, Program const* program) {
+  Skeleton k;
+  k.program = program;
+  k.lane_of_group.assign(shape.groups.size(), -1);
+  if (!program) return k;
+  std::vector<int> lane_stream;
+  for (auto const& s : program->steps) {
+    if (!is_communication(s.kind)) continue;
+    auto& lane = k.lane_of_group[static_cast<std::size_t>(s.group)];
+    if (lane >= 0) continue;
+    lane = static_cast<int>(k.lanes.size());
+    k.lanes.push_back({s.group, {}});
+    lane_stream.push_back(s.stream);
+  }
+  if (k.lanes.empty()) return k;
+  Order const order(*program);
+  for (int i = 0; i < static_cast<int>(program->steps.size()); ++i) {
+    auto const& s = program->steps[static_cast<std::size_t>(i)];
+    if (!is_communication(s.kind)) continue;
+    auto const own = static_cast<std::size_t>(k.lane_of_group[static_cast<std::size_t>(s.group)]);
+    auto& nodes = k.lanes[own].nodes;
+    Skeleton::Node node{.step = i,
+                        .collective = is_collective(s.kind),
+                        .sends = s.kind == StepKind::send,
+                        .peer = s.peer,
+                        .what = describe_match(shape, s)};
+    for (std::size_t l = 0; l < k.lanes.size(); ++l) {
+      if (l == own) continue;
+      int const count = order.clock(i, lane_stream[l]);
+      int const known = nodes.empty() ? 0 : order.clock(nodes.back().step, lane_stream[l]);
+      if (count > known) node.waits.push_back({static_cast<int>(l), count});
+    }
+    if (node.collective) k.collectives.push_back(s.group);
+    nodes.push_back(std::move(node));
+  }
+  return k;
+}
+
+void find_shapes(World& world) {
+  std::map<Template const*, int> known;
+  for (auto const* set : world.sets) {
+    auto const* shape = set->shape.get();
+    auto const [at, is_new] = known.try_emplace(shape, -1);
+    if (is_new) {
+      auto const equal = std::ranges::find_if(world.shapes, [&](auto const* s) { return same_shape(*s, *shape); });
+      at->second = static_cast<int>(equal - world.shapes.begin());
+      if (equal == world.shapes.end()) world.shapes.push_back(shape);
+    }
+    world.shape_of.push_back(at->second);
+  }
+}
+
+namespace {
+
+/// Compares what two members of a group know of it; "" when they agree.
+std::string disagreement(World const& world, int rank, std::size_t group, int other, int other_group) {
+  auto const& mine = world.shape(rank).groups[group];
+  if (other_group < 0) return text("rank ", other, " has no group of that name");
+  auto const& theirs = world.shape(other).groups[static_cast<std::size_t>(other_group)];
+  auto const& my_members = world.binding(rank).members[group];
+  auto const& their_members = world.binding(other).members[static_cast<std::size_t>(other_group)];
+  if (my_members != their_members) return text("rank ", other, " lists the ranks ", describe_ranks(their_members));
+  if (mine.transport != theirs.transport || mine.axis != theirs.axis) {
+    return text("on rank ", other, " it is on axis '", theirs.axis, "' over ", name_of(theirs.transport),
+                ", here on axis '", mine.axis, "' over ", name_of(mine.transport));
+  }
+  return "";
+}
+
+}  // namespace
+
+bool check_groups(World& world, std::vector<Problem>& problems) {
+  std::vector<std::map<std::string_view, int>> names(world.shapes.size());
+  for (std::size_t s = 0; s < world.shapes.size(); ++s) {
+    for (auto const& g : world.shapes[s]->groups) names[s].try_emplace(g.name, static_cast<int>(names[s].size()));
+  }
+  auto const find = [&](int rank, std::string_view name) {
+    auto const& ids = names[static_cast<std::size_t>(world.shape_of[static_cast<std::size_t>(rank)])];
+    auto const at = ids.find(name);
+    return at == ids.end() ? -1 : at->second;
+  };
+  bool sound = true;
+  auto const compare = [&](int rank, std::size_t g, int other, int other_group) {
+    auto const& group = world.shape(rank).groups[g];
+    auto const problem = disagreement(world, rank, g, other, other_group);
+    if (problem.empty()) return;
+    sound = false;
+    Reporter(problems, rank, text("rank ", rank))
+        .add("group_table", "group '", group.name, "' lists the ranks ", describe_ranks(world.binding(rank).members[g]),
+             ", and ", problem);
+  };
+  world.instance_of.resize(world.sets.size()), world.index_of.resize(world.sets.size());
+  for (int r = 0; r < world.size(); ++r) {
+    auto const groups = world.shape(r).groups.size();
+    world.instance_of[static_cast<std::size_t>(r)].assign(groups, -1);
+    world.index_of[static_cast<std::size_t>(r)].assign(groups, -1);
+  }
+  // Comparing each rank with its leader, and each leader with all members, compares everybody.
+  for (int r = 0; r < world.size(); ++r) {
+    for (std::size_t g = 0; g < world.shape(r).groups.size(); ++g) {
+      auto const& name = world.shape(r).groups[g].name;
+      auto const& members = world.binding(r).members[g];
+      if (members.front() != r) {
+        compare(r, g, members.front(), find(members.front(), name));
+        continue;
+      }
+      Instance instance{name, world.shape(r).groups[g].transport, members, {}};
+      for (std::size_t i = 0; i < members.size(); ++i) {
+        int const m = members[i], local = find(m, name);
+        compare(r, g, m, local);
+        instance.local.push_back(local);
+        if (local < 0) continue;
+        world.instance_of[static_cast<std::size_t>(m)][static_cast<std::size_t>(local)] =
+            static_cast<int>(world.instances.size());
+        world.index_of[static_cast<std::size_t>(m)][static_cast<std::size_t>(local)] = static_cast<int>(i);
+      }
+      world.instances.push_back(std::move(instance));
+    }
+  }
+  return sound;
+}
+
+}  // namespace lamina::program::detail
