@@ -18,15 +18,24 @@ struct Registration {
   std::vector<config::CustomKey> keys;
 };
 
-/// GPT as in GPT-2 (Radford et al., 2019): see interface names in README "Parameters".
+/// GPT as in GPT-2 (Radford et al., "Language models are unsupervised multitask learners", 2019): names and global
+/// shapes of the parameters are in README "Parameters". The residual stream is f32; what enters products is `compute`.
+/// `norm = "post"` normalises after each residual sum (Vaswani et al., 2017), and keeps the final norm.
+/// In mode prefill and decode the inputs are tokens, position (i32[1]: tokens in the caches) and last (i32[1]: the
+/// token whose logits are wanted), the output is "logits" f32 [batch, vocab].
+/// @throws Error "models.gpt.<rule>", all problems at once.
 void build_gpt(Builder& builder, config::Model const& model);
 
 /// Forward graph, differentiated in mode train (no optimizer nodes).
-/// @throws Error "models.kind.unknown"; "models.gpt.*" for sizes that do not fit together.
+/// @throws Error "models.kind.unknown"; "models.gpt.*" for sizes that do not fit together; "models.build.loss" and
+/// "models.build.logits" for a builder that left out what the mode needs; "models.build.initial" when two parameters
+/// would get the same random numbers.
 graph::Graph build(config::Model const& model, BuildRequest const& request,
                    std::vector<Registration> const& registered = {});
 
-/// Initial elements [first, first + count) of a parameter: function of (seed, name, index) only.
+/// Initial elements [first, first + count) of a parameter: function of (seed, name, index) only, the same bits on every
+/// machine. Normal values: Philox with key = seed, step 0, operation = hash of the name; Box and Muller
+/// (base/math.hpp).
 void fill_initial(graph::Value const& parameter, std::int64_t seed, std::int64_t first, std::int64_t count, float* out);
 
 }  // namespace lamina::models
