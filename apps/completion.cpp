@@ -1,0 +1,90 @@
+#include <cstdio>
+
+#include "detail/command.hpp"
+#include "lamina/base/text.hpp"
+
+namespace lamina::apps {
+namespace {
+
+struct Word {
+  std::string command;  ///< "train", "data pack"
+  std::string help;
+  std::vector<std::string> options;
+  std::vector<std::string> children;
+};
+
+void collect(CLI::App const& app, std::string const& prefix, std::vector<Word>& words) {
+  for (auto const* command : app.get_subcommands([](CLI::App const*) { return true; })) {
+    auto const name = prefix.empty() ? command->get_name() : prefix + " " + command->get_name();
+    Word word{.command = name, .help = command->get_description(), .options = {}, .children = {}};
+    for (auto const* option : command->get_options()) {
+      for (auto const& l : option->get_lnames()) word.options.push_back("--" + l);
+    }
+    for (auto const* child : command->get_subcommands([](CLI::App const*) { return true; }))
+      word.children.push_back(child->get_name());
+    words.push_back(word);
+    collect(*command, name, words);
+  }
+}
+
+std::string bash(std::vector<Word> const& words) {
+  std::string top, cases;
+  for (auto const& w : words) {
+    if (w.command.find(' ') == w.command.npos) top += w.command + " ";
+    cases += text("    '", w.command, "') words='", join(w.children, " "), " ", join(w.options, " "), "' ;;\n");
+  }
+  return text(
+      "# bash completion of lamina:  source <(lamina completion bash)\n_lamina() {\n  local "
+      "current=${COMP_WORDS[COMP_CWORD]} command='' words=''\n"
+      "  local i\n  for ((i = 1; i < COMP_CWORD; i++)); do\n    case ${COMP_WORDS[i]} in\n      -*) break ;;\n"
+      "      *) [ $i -le 2 ] && [[ ${COMP_WORDS[i]} != *[./]* ]] && command=\"${command:+$command }${COMP_WORDS[i]}\" "
+      ";;\n    esac\n  done\n  case $command in\n    '') words='",
+      top, "--help --version' ;;\n", cases,
+      "  esac\n  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n"
+      "  [ ${#COMPREPLY[@]} -gt 0 ] || mapfile -t COMPREPLY < <(compgen -f -- \"$current\")\n}\ncomplete -o filenames "
+      "-F _lamina lamina\n");
+}
+
+std::string zsh(std::vector<Word> const& words) {
+  return "#compdef lamina\n# zsh completion of lamina:  source <(lamina completion zsh)\nautoload -U +X bashcompinit "
+         "&& bashcompinit\n" +
+         bash(words);
+}
+
+std::string fish(std::vector<Word> const& words) {
+  std::string out = "# fish completion of lamina:  lamina completion fish | source\n";
+  auto const quote = [](std::string s) {
+    for (std::size_t at = 0; (at = s.find('\'', at)) != s.npos; at += 2) s.insert(at, "\\");
+    return "'" + s + "'";
+  };
+  for (auto const& w : words) {
+    auto const pieces = split(w.command, ' ');
+    auto const condition =
+        pieces.size() == 1 ? std::string("__fish_use_subcommand") : text("__fish_seen_subcommand_from ", pieces[0]);
+    out += text("complete -c lamina -n '", condition, "' -a ", pieces.back(), " -d ", quote(w.help), "\n");
+    for (auto const& o : w.options) {
+      out += text("complete -c lamina -n '__fish_seen_subcommand_from ", pieces.back(), "' -l ", o.substr(2), "\n");
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+/// lamina completion bash|zsh|fish: generated from the commands themselves.
+void add_completion(CLI::App& app, Program& program) {
+  auto shell = std::make_shared<std::string>();
+  auto* command = app.add_subcommand("completion", "Print the completion script of a shell");
+  command->add_option("shell", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  command->footer("Example:  source <(lamina completion bash)");
+  command->callback([shell, &app, &program] {
+    program.action = [shell, &app] {
+      std::vector<Word> words;
+      collect(app, "", words);
+      std::fputs((*shell == "bash" ? bash(words) : *shell == "zsh" ? zsh(words) : fish(words)).c_str(), stdout);
+      return ExitCode::ok;
+    };
+  });
+}
+
+}  // namespace lamina::apps

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lamina/base/error.hpp"
+#include "lamina/comm/communicator.hpp"
+#include "lamina/config/run_config.hpp"
+#include "lamina/models/models.hpp"
+#include "lamina/train/environment.hpp"
+
+/// What the subcommands share. One file per subcommand adds it to the CLI and sets `Program::action`.
+namespace lamina::apps {
+
+/// State of one invocation. Parsing only fills options and picks the action; nothing runs before all arguments were
+/// checked.
+struct Program {
+  char** arguments = nullptr;
+  std::vector<std::string> command_line;
+  std::vector<models::Registration> registered;
+  std::function<ExitCode()> action;
+
+  std::vector<config::CustomModel> custom_models() const;
+};
+
+/// RUN.toml and --set, which most commands take.
+struct RunFile {
+  std::string path;
+  std::vector<std::string> overrides;
+
+  void add_to(CLI::App& command, char const* what = "Run file (.toml)");
+};
+
+/// A parallel program between start and exit: instruction set, threads, MPI, Kokkos, the start line.
+class Parallel {
+ public:
+  /// May execute the program again: under mpirun for `ranks`, or with other OMP variables. Collective from then on.
+  /// @param ranks "" (as started), a number, or "auto" (one rank per NUMA domain).
+  Parallel(Program const& program, std::int64_t asked_threads, std::string const& ranks);
+
+  comm::Communicator world;
+  comm::Communicator exits;  ///< for train::leave alone
+  train::Threads threads;
+  train::World seen;
+};
+
+/// Runs a collective action so that every error ends all ranks with one message and the right exit code.
+ExitCode run_parallel(Program const& program, std::int64_t asked_threads, std::string const& ranks,
+                      std::function<ExitCode(Parallel&)> const& action);
+
+/// Rank 0 reads the run file and completes it; the resolved text goes to everyone. Collective.
+config::RunConfig load_everywhere(Program const& program, RunFile const& file, comm::Communicator const& world);
+/// The same for one process and a given world size.
+config::RunConfig load_here(Program const& program, RunFile const& file, std::int64_t ranks);
+/// device.threads of a run file that may be broken or absent on this node: 0 then.
+std::int64_t peek_threads(Program const& program, RunFile const& file);
+/// A run directory or a run file: the run file's path (DIR/config.toml).
+std::string run_file_of(std::string const& path);
+
+void add_new(CLI::App& app, Program& program);
+void add_train(CLI::App& app, Program& program);
+void add_plan(CLI::App& app, Program& program);
+void add_eval(CLI::App& app, Program& program);
+void add_generate(CLI::App& app, Program& program);
+void add_checkpoint(CLI::App& app, Program& program);
+void add_data(CLI::App& app, Program& program);
+void add_bench(CLI::App& app, Program& program);
+void add_doctor(CLI::App& app, Program& program);
+void add_completion(CLI::App& app, Program& program);
+
+}  // namespace lamina::apps

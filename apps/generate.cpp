@@ -1,0 +1,85 @@
+#include "lamina/train/generate.hpp"
+
+#include <cstdio>
+#include <iostream>
+#include <iterator>
+
+#include "detail/command.hpp"
+#include "lamina/base/text.hpp"
+#include "lamina/data/tokenizer.hpp"
+
+namespace lamina::apps {
+namespace {
+
+struct Options {
+  RunFile file;
+  std::string prompt = "\n";
+  std::string tokenizer;
+  std::int64_t tokens = 200, step = -1;
+  train::Sampling sampling;
+};
+
+ExitCode generate_text(Program const& program, Options const& o, Parallel& p) {
+  // Without tensor or pipeline parallelism there is nothing to share: rank 0 writes, the others wait.
+  if (p.world.rank() != 0) return ExitCode::ok;
+  auto const config = load_here(program, o.file, 1);
+  auto const spec = !o.tokenizer.empty()         ? o.tokenizer
+                    : config.data.kind == "text" ? config.data.tokenizer
+                                                 : std::string("bytes");
+  auto const tokenizer = data::Tokenizer::open(spec);
+  train::Session session(config, comm::Communicator::self(),
+                         {.purpose = plan::Purpose::generate,
+                          .registered = program.registered,
+                          .generate = {},
+                          .threads = p.threads.count});
+  if (!session.load(config.run.dir, o.step).any) {
+    if (config.model.init == "random") {
+      fail({.code = "checkpoint.load.none",
+            .subject = text("run directory '", config.run.dir, "'"),
+            .found = "no checkpoint",
+            .expected = "a checkpoint, or model.init with weights",
+            .fix = "train first: lamina train <run file>"});
+    }
+    session.initialise();
+  }
+  auto const prompt = o.prompt == "-" ? std::string(std::istreambuf_iterator<char>(std::cin), {}) : o.prompt;
+  auto tokens = tokenizer.encode(prompt);
+  if (tokens.empty()) tokens.push_back(tokenizer.end_of_text() >= 0 ? tokenizer.end_of_text() : '\n');
+  std::cout << prompt << std::flush;
+  train::Generator generator(session);
+  generator.run(tokens, o.tokens, o.sampling,
+                [&](std::int32_t token) { std::cout << tokenizer.decode({token}) << std::flush; });
+  std::cout << std::endl;
+  return ExitCode::ok;
+}
+
+}  // namespace
+
+/// lamina generate RUN_DIR: writes text to standard output, token by token.
+void add_generate(CLI::App& app, Program& program) {
+  auto o = std::make_shared<Options>();
+  auto* command = app.add_subcommand("generate", "Write text with a trained model");
+  o->file.add_to(*command, "Run directory, or run file (.toml)");
+  command->add_option("--prompt", o->prompt, "Text to continue; '-' reads standard input");
+  command->add_option("--tokens", o->tokens, "Tokens to write")->check(CLI::NonNegativeNumber)->capture_default_str();
+  command->add_option("--temperature", o->sampling.temperature, "0 is greedy")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--top-k", o->sampling.top_k, "Draw from the k likeliest tokens only; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--seed", o->sampling.seed, "Seed of the draws")->capture_default_str();
+  command->add_option("--step", o->step, "Checkpoint of this step instead of the newest")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--tokenizer", o->tokenizer, "bytes, or a tokenizer.json, when the run file names none");
+  command->footer("Example:  lamina generate runs/gpt --prompt '#include <' --tokens 300 --temperature 0.8 --top-k 40");
+  command->callback([o, &program] {
+    program.action = [o, &program] {
+      o->file.path = run_file_of(o->file.path);
+      return run_parallel(program, peek_threads(program, o->file), "",
+                          [&](Parallel& p) { return generate_text(program, *o, p); });
+    };
+  });
+}
+
+}  // namespace lamina::apps

@@ -1,0 +1,3 @@
+#include "lamina/lamina.hpp"
+
+int main(int argument_count, char** arguments) { return lamina::run(argument_count, arguments); }

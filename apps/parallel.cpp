@@ -1,0 +1,153 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <numeric>
+
+#include "detail/command.hpp"
+#include "lamina/base/log.hpp"
+#include "lamina/base/text.hpp"
+#include "lamina/kernels/runtime.hpp"
+#include "lamina/train/agree.hpp"
+#include "lamina/train/session.hpp"
+
+namespace lamina::apps {
+namespace {
+
+int numa_domains() {
+  int domains = 0;
+  while (std::filesystem::exists(text("/sys/devices/system/node/node", domains))) ++domains;
+  return std::max(1, domains);
+}
+
+/// The counterpart of torchrun: starts this command again under mpirun.
+[[noreturn]] void execute_under_mpirun(Program const& program, std::string const& ranks, int cores) {
+  auto const refuse = [](std::string found, std::string expected, std::string fix) {
+    fail({.code = "app.ranks.refused",
+          .subject = "--ranks",
+          .found = std::move(found),
+          .expected = std::move(expected),
+          .fix = std::move(fix)});
+  };
+  int const count = ranks == "auto" ? numa_domains() : std::atoi(ranks.c_str());
+  if (count < 1 || (ranks != "auto" && ranks != std::to_string(count)))
+    refuse(text("'", ranks, "'"), "a positive number, or auto", "correct --ranks");
+  // The command without --ranks.
+  std::vector<std::string> own = {std::filesystem::read_symlink("/proc/self/exe").string()};
+  for (std::size_t i = 1; i < program.command_line.size(); ++i) {
+    auto const& argument = program.command_line[i];
+    if (argument == "--ranks") {
+      ++i;
+    } else if (!argument.starts_with("--ranks=")) {
+      own.push_back(argument);
+    }
+  }
+  if (std::getenv("SLURM_STEP_ID") || std::getenv("SLURM_JOB_ID")) {
+    refuse("a Slurm allocation", "srun starts the ranks there",
+           text("srun --mpi=pmix -n ", count, " ", join(own, " ")));
+  }
+  std::vector<std::string> command = {"mpirun", "-n", std::to_string(count)};
+  if (::geteuid() == 0) command.emplace_back("--allow-run-as-root");
+  if (cores >= count) {
+    for (auto const* s : {"--bind-to", "core", "--map-by"}) command.emplace_back(s);
+    command.push_back(text("slot:PE=", cores / count));
+  } else {
+    for (auto const* s : {"--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"})
+      command.emplace_back(s);
+  }
+  command.insert(command.end(), own.begin(), own.end());
+  std::vector<char*> raw;
+  for (auto& s : command) raw.push_back(s.data());
+  raw.push_back(nullptr);
+  ::execvp("mpirun", raw.data());
+  refuse(text("mpirun could not be started: ", std::strerror(errno)), "Open MPI's mpirun in PATH",
+         "install it (apps/setup), or load your MPI module");
+}
+
+}  // namespace
+
+std::vector<config::CustomModel> Program::custom_models() const {
+  std::vector<config::CustomModel> custom;
+  for (auto const& r : registered) custom.push_back({.kind = r.kind, .keys = r.keys});
+  return custom;
+}
+
+void RunFile::add_to(CLI::App& command, char const* what) {
+  command.add_option("run", path, what)->required();
+  command.add_option("--set", overrides, "Override a key: section.key=value (repeatable)")
+      ->take_all()
+      ->allow_extra_args(false);
+}
+
+Parallel::Parallel(Program const& program, std::int64_t asked_threads, std::string const& ranks) {
+  train::require_instruction_set();
+  if (!ranks.empty()) execute_under_mpirun(program, ranks, train::find_threads(0).cores);
+  threads = train::find_threads(asked_threads);
+  train::reexecute_with_threads(threads, program.arguments);
+  world = comm::Communicator::world();
+  std::vector<int> all(static_cast<std::size_t>(world.size()));
+  std::iota(all.begin(), all.end(), 0);
+  exits = world.subgroup(all, "exit", 0);
+  log::set_rank(world.rank(), world.size());
+}
+
+ExitCode run_parallel(Program const& program, std::int64_t asked_threads, std::string const& ranks,
+                      std::function<ExitCode(Parallel&)> const& action) {
+  Parallel parallel(program, asked_threads, ranks);
+  auto code = ExitCode::ok;
+  std::string message;
+  try {
+    parallel.seen = train::find_world(parallel.world, parallel.threads);
+    log::info(train::describe(parallel.seen, parallel.threads));
+    if (parallel.world.rank() == 0) {
+      for (auto const& warning : parallel.seen.warnings) log::warn(warning);
+    }
+    kernels::Runtime const runtime(parallel.threads.count);
+    code = action(parallel);
+  } catch (Error const& e) {
+    code = e.exit_code();
+    message = e.what();
+  } catch (std::exception const& e) {
+    code = ExitCode::internal;
+    message =
+        text("error[app.internal]: ", e.what(), "\n  this is a bug in Lamina: please report it with the command line");
+  }
+  return train::leave(parallel.exits, code, message);
+}
+
+config::RunConfig load_here(Program const& program, RunFile const& file, std::int64_t ranks) {
+  auto config = config::load(file.path, file.overrides, program.custom_models());
+  train::complete_model(config);
+  config::resolve(config, ranks);
+  return config;
+}
+
+config::RunConfig load_everywhere(Program const& program, RunFile const& file, comm::Communicator const& world) {
+  std::string resolved;
+  config::RunConfig config;
+  train::on_lead(world, [&] {
+    config = load_here(program, file, world.size());
+    resolved = config::print(config, program.custom_models());
+  });
+  world.broadcast_bytes(resolved, 0);
+  if (world.rank() == 0) return config;
+  config = config::parse(resolved, "resolved run file", {}, program.custom_models());
+  config::resolve(config, world.size());
+  return config;
+}
+
+std::int64_t peek_threads(Program const& program, RunFile const& file) {
+  try {
+    return config::load(file.path, file.overrides, program.custom_models()).device.threads;
+  } catch (Error const&) {
+    return 0;  // rank 0 reports what is wrong with it, once
+  }
+}
+
+std::string run_file_of(std::string const& path) {
+  return std::filesystem::is_directory(path) ? path + "/config.toml" : path;
+}
+
+}  // namespace lamina::apps

@@ -1,0 +1,46 @@
+#include "lamina/train/train.hpp"
+
+#include "detail/command.hpp"
+#include "lamina/base/log.hpp"
+
+namespace lamina::apps {
+
+/// lamina train run.toml [--ranks N]: under mpirun or srun, or alone.
+void add_train(CLI::App& app, Program& program) {
+  struct Options {
+    RunFile file;
+    std::string ranks;
+    std::int64_t steps = 0;
+    double max_hours = 0;
+    bool fresh = false;
+  };
+  auto o = std::make_shared<Options>();
+  auto* command = app.add_subcommand("train", "Train a run; starting it again resumes it");
+  o->file.add_to(*command);
+  command->add_option("--steps", o->steps, "Stop after this step with a checkpoint; bends no schedule")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--fresh", o->fresh, "Move an earlier run of the same directory aside and start anew");
+  command->add_option("--max-hours", o->max_hours, "Checkpoint and exit with 75 after this time")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--ranks", o->ranks, "Start this many ranks under mpirun, or 'auto'");
+  command->footer(
+      "Example:  lamina train run.toml --ranks 2 --set optimizer.lr=3e-4\n"
+      "          srun --mpi=pmix lamina train run.toml");
+  command->callback([o, &program] {
+    program.action = [o, &program] {
+      return run_parallel(program, peek_threads(program, o->file), o->ranks, [&](Parallel& p) {
+        auto const config = load_everywhere(program, o->file, p.world);
+        return train::train(config, p.world,
+                            {.stop_after_step = o->steps,
+                             .fresh = o->fresh,
+                             .max_hours = o->max_hours,
+                             .threads = p.threads.count,
+                             .command_line = program.command_line,
+                             .hosts = p.seen.hosts,
+                             .registered = program.registered});
+      });
+    };
+  });
+}
+
+}  // namespace lamina::apps
