@@ -100,11 +100,12 @@ State& state() {
 Action passage(State& s, std::string_view site, std::string_view operation) {
   std::lock_guard const lock(s.mutex);
   auto const point = text(site, ".", operation);
+  auto action = Action::none;
   for (auto& f : s.faults) {
     if (f.point != point || (f.rank >= 0 && f.rank != s.rank) || f.passages_left == 0) continue;
-    if (--f.passages_left == 0) return f.action;
+    if (--f.passages_left == 0) action = f.action;
   }
-  return Action::none;
+  return action;
 }
 
 }  // namespace
