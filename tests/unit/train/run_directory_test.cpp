@@ -1,0 +1,94 @@
+#include "lamina/train/run_directory.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "support/errors.hpp"
+#include "support/temporary.hpp"
+
+namespace lamina::train {
+namespace {
+
+using nlohmann::json;
+
+TEST(RunDirectory, is_made_and_holds_config_record_and_status) {
+  test::TemporaryDirectory const dir;
+  auto const path = dir / "a/b/run";
+  RunDirectory const run(path, false);
+  EXPECT_FALSE(run.opened().existed);
+  run.write_config("[run]\n");
+  run.write_record({"lamina", "train"}, {"n1", "n2"}, "abc");
+  run.write_record({"lamina", "train", "--steps", "5"}, {"n1"}, "def");
+  run.write_status("failed", ExitCode::numerical, "loss \"nan\"", 7, 3);
+  EXPECT_EQ(test::read_file(path + "/config.toml"), "[run]\n");
+  auto const record = json::parse(test::read_file(path + "/record.json"));
+  ASSERT_EQ(record["starts"].size(), 2u);
+  EXPECT_EQ(record["starts"][0]["hosts"], (json{"n1", "n2"}));
+  EXPECT_EQ(record["starts"][1]["plan_hash"], "def");
+  auto const status = json::parse(test::read_file(path + "/status.json"));
+  EXPECT_EQ(status["state"], "failed");
+  EXPECT_EQ(status["exit_code"], 6);
+  EXPECT_EQ(status["step"], 7);
+  EXPECT_EQ(status["rank"], 3);
+  EXPECT_EQ(status["reason"], "loss \"nan\"");
+}
+
+TEST(RunDirectory, belongs_to_one_job_at_a_time) {
+  test::TemporaryDirectory const dir;
+  auto const path = dir / "run";
+  // The other job is a process of its own that is killed without a chance to clean up.
+  int ready[2];
+  ASSERT_EQ(::pipe(ready), 0);
+  auto const other = ::fork();
+  if (other == 0) {
+    RunDirectory const run(path, false);
+    char const byte = 1;
+    if (::write(ready[1], &byte, 1) != 1) ::_exit(1);
+    for (;;) ::pause();
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  auto const error = test::error_of([&] { RunDirectory const run(path, false); });
+  EXPECT_EQ(error.code, "train.run_dir.locked");
+  EXPECT_EQ(exit_code_of(error.code), ExitCode::environment);
+  EXPECT_NE(error.found.find("process " + std::to_string(other)), std::string::npos) << error.found;
+  ::kill(other, SIGKILL);
+  ::waitpid(other, nullptr, 0);
+  RunDirectory const taken_over(path, false);
+  ::close(ready[0]), ::close(ready[1]);
+}
+
+TEST(RunDirectory, fresh_moves_the_earlier_run_aside_and_deletes_nothing) {
+  test::TemporaryDirectory const dir;
+  auto const path = dir / "run";
+  for (int i = 0; i < 3; ++i) {
+    RunDirectory const run(path, true);
+    EXPECT_EQ(run.opened().moved_to, i == 0 ? "" : path + "." + std::to_string(i));
+    EXPECT_FALSE(run.opened().existed);
+    run.write_record({std::to_string(i)}, {}, "");
+  }
+  EXPECT_TRUE(RunDirectory(path + "/", false).opened().existed);
+  auto const first = json::parse(test::read_file(path + ".1/record.json"));
+  EXPECT_EQ(first["starts"][0]["command_line"][0], "0");
+}
+
+TEST(RunDirectory, that_cannot_be_made_is_a_file_system_error) {
+  test::TemporaryDirectory const dir;
+  test::write_file(dir / "file", "x");
+  auto const error = test::error_of([&] { RunDirectory const run(dir / "file/run", false); });
+  EXPECT_EQ(exit_code_of(error.code), ExitCode::file_system);
+}
+
+TEST(WriteAtomically, leaves_no_temporary_file_behind) {
+  test::TemporaryDirectory const dir;
+  write_atomically(dir / "x", "one");
+  write_atomically(dir / "x", "two");
+  EXPECT_EQ(test::read_file(dir / "x"), "two");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 1);
+}
+
+}  // namespace
+}  // namespace lamina::train
