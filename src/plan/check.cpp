@@ -1,0 +1,117 @@
+#include "plan/detail/check.hpp"
+
+#include <algorithm>
+
+#include "lamina/base/error.hpp"
+#include "lamina/base/text.hpp"
+#include "lamina/base/units.hpp"
+#include "plan/detail/memory.hpp"
+
+namespace lamina::plan {
+namespace {
+
+graph::Value const* find_batch(graph::Graph const& graph) {
+  for (auto const& v : graph.values()) {
+    if (v.role == Role::input && !v.dims.empty() && v.dims.front() == "batch") return &v;
+  }
+  return nullptr;
+}
+
+void require_zero(config::RunConfig const& config) {
+  if (config.parallel.zero == 0) return;
+  fail({.code = "plan.zero.stage",
+        .subject = "parallel.zero",
+        .found = text("parallel.zero = ", config.parallel.zero),
+        .expected = "parallel.zero = 0: sharded optimizer state is not available yet",
+        .fix = "set parallel.zero = 0"});
+}
+
+/// Bytes of the persistent buffers by role and the transient ones of the worst program, largest first.
+std::vector<std::pair<std::int64_t, std::string>> consumers(program::Template const& shape) {
+  std::vector<std::pair<std::int64_t, std::string>> rows;
+  for (int r = 0; r <= static_cast<int>(Role::cache); ++r) {
+    std::int64_t bytes = 0;
+    for (auto const& b : shape.buffers) {
+      if (b.program < 0 && static_cast<int>(b.role) == r) bytes += b.bytes;
+    }
+    if (bytes > 0) rows.emplace_back(bytes, text(name_of(static_cast<Role>(r)), "s"));
+  }
+  std::int64_t persistent = 0;
+  for (auto const& row : rows) persistent += row.first;
+  auto const transient = shape.arena_bytes[static_cast<std::size_t>(program::Space::host)] - persistent;
+  rows.emplace_back(transient, "activations and scratch");
+  std::stable_sort(rows.begin(), rows.end(), [](auto const& a, auto const& b) { return a.first > b.first; });
+  return rows;
+}
+
+std::string what_helps(Plan const& plan) {
+  std::vector<std::string> ways;
+  if (plan.config.batch.micro > 1 && plan.purpose == Purpose::train) ways.push_back("a smaller batch.micro");
+  if (plan.config.precision.compute == "f32") ways.push_back("precision.compute = \"bf16\"");
+  if (plan.config.optimizer.kind == "adamw" && plan.purpose == Purpose::train)
+    ways.push_back("optimizer.kind = \"sgd\"");
+  ways.emplace_back("a smaller model or context");
+  ways.emplace_back("a higher memory.limit where the machine has more");
+  return join(ways);
+}
+
+}  // namespace
+
+void require_request(Plan const& plan, Graphs const& graphs) {
+  require_zero(plan.config);
+  auto const& batch = plan.config.batch;
+  std::int64_t const dp = plan.mesh.size("dp");
+  if (batch.micro < 1 || batch.global < 1) {
+    fail({.code = "plan.batch.size",
+          .subject = "the batch",
+          .found = text("batch.global = ", batch.global, ", batch.micro = ", batch.micro),
+          .expected = "both at least 1",
+          .fix = "resolve the run file first, or set both"});
+  }
+  if (plan.purpose == Purpose::train && batch.global < dp) {
+    fail({.code = "plan.batch.replicas",
+          .subject = "some replicas would have no sample",
+          .found = text("batch.global = ", batch.global, ", mesh.dp = ", dp),
+          .expected = "batch.global >= mesh.dp",
+          .fix =
+              text("set batch.global = ", (batch.global / dp + 1) * dp, ", or take at most ", batch.global, " ranks")});
+  }
+  if (plan.purpose == Purpose::generate) return;
+  for (auto const* graph : {&graphs.train, &graphs.eval}) {
+    auto const* input = find_batch(*graph);
+    if (input == nullptr || input->spec.shape[0] == dp * batch.micro) continue;
+    fail({.code = "plan.batch.micro",
+          .subject = text("input '", input->name, "' of the graph"),
+          .found = text(input->spec.shape[0], " samples, mesh.dp = ", dp, ", batch.micro = ", batch.micro),
+          .expected = text("one global micro-batch, mesh.dp * batch.micro = ", dp * batch.micro, " samples"),
+          .fix = text("build the graph with batch = ", dp * batch.micro)});
+  }
+}
+
+void require_memory(Plan const& plan) {
+  auto limit = plan.config.memory.limit;
+  if (limit == 0 || (plan.machine.memory_bytes > 0 && plan.machine.memory_bytes < limit)) {
+    limit = plan.machine.memory_bytes;
+  }
+  auto const peak = peak_bytes(plan);
+  if (limit == 0 || peak <= limit) return;
+  auto const& shape = *plan.shapes.front();
+  std::vector<std::string> rows;
+  for (auto const& [bytes, what] : consumers(shape)) {
+    if (bytes > 0 && rows.size() < 5) rows.push_back(text(what, " ", human_bytes(bytes)));
+  }
+  std::vector<program::Buffer const*> largest;
+  for (auto const& b : shape.buffers) largest.push_back(&b);
+  std::stable_sort(largest.begin(), largest.end(), [](auto* a, auto* b) { return a->bytes > b->bytes; });
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < std::min<std::size_t>(3, largest.size()); ++i) {
+    names.push_back(text(largest[i]->name, " (", largest[i]->role, ") ", human_bytes(largest[i]->bytes)));
+  }
+  fail({.code = "plan.memory.limit",
+        .subject = "a rank needs more memory than it may have",
+        .found = text(human_bytes(peak), " (", peak, " bytes): ", join(rows), "; largest buffers: ", join(names)),
+        .expected = text("at most ", human_bytes(limit), " (", limit, " bytes) per rank"),
+        .fix = text("try ", what_helps(plan))});
+}
+
+}  // namespace lamina::plan

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "lamina/program/program.hpp"
+
+namespace lamina::plan {
+
+inline constexpr std::int64_t alignment = 64;  ///< bytes; a cache line, and what program::Buffer promises
+constexpr std::int64_t aligned(std::int64_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+/// When a buffer is in use, on the time line of the compute stream: step i is the instant 2 i; a step of another stream
+/// lasts from just after the last compute step that happens before it (2 i + 1) to just before the first that happens
+/// after it (2 i - 1). Two buffers may share bytes if one's last is smaller than the other's first.
+struct Lifetime {
+  std::int64_t bytes = 0;
+  std::int64_t first = 0, last = 0;
+};
+
+struct Packing {
+  std::vector<std::int64_t> offsets;  ///< per lifetime; multiples of `alignment`
+  std::int64_t bytes = 0;             ///< end of the last one
+};
+
+/// Offsets such that no two lifetimes that meet share bytes. Greedy by size with best fit (Pisarchyk and Lee,
+/// "Efficient memory management for deep neural net inference", MLSys 2020), also greedy by area and by duration;
+/// then what sits on the peak is placed earlier, within a fixed budget of work, and the best of all is kept. Stretches
+/// of time that nothing spans are solved on their own, equal ones once. Deterministic.
+Packing pack(std::span<Lifetime const> lifetimes);
+
+/// Lifetimes of the buffers of one program (others get bytes = 0), from stream order and `after`.
+std::vector<Lifetime> lifetimes(program::Template const& shape, int program);
+
+/// Gives every transient buffer of every program its offset, the persistent ones being placed up to `base`, and sets
+/// the arena's size.
+void place_transients(program::Template& shape, std::int64_t base);
+
+/// Bytes that any assignment needs: persistent buffers, and for each program the largest sum of those that are in use
+/// at one compute step. Computed from the steps alone, independent of `lifetimes` and without rounding.
+struct Bound {
+  std::int64_t persistent = 0;
+  std::vector<std::int64_t> transient;  ///< per program
+  std::vector<int> step;                ///< per program: where that is, -1 when there is nothing
+  /// Per program: what is in use there, by role (index: Role).
+  std::vector<std::array<std::int64_t, 11>> roles;
+  std::int64_t peak() const;
+};
+Bound liveness_bound(program::Template const& shape, program::Space space);
+
+}  // namespace lamina::plan
