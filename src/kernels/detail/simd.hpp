@@ -40,7 +40,15 @@ inline To bit_cast_vector(From from) {
   return reinterpret_cast<To>(from);
 }
 
-inline Floats splat(float x) { return Floats{} + x; }
+inline Floats splat(float x) { return x - Floats{}; }  // minus: x + 0 is not x for -0, so it would be computed
+
+/// Lane l holds l.
+inline Ints lane_numbers() {
+  static constexpr std::int32_t numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  Ints v;
+  std::memcpy(&v, numbers, sizeof v);
+  return v;
+}
 
 inline Floats from_bf16(Halves h) { return bit_cast_vector<Floats>(__builtin_convertvector(h, Words) << 16); }
 
@@ -130,10 +138,6 @@ inline float sum_vectors(std::int64_t n, F const& f) {
 
 /// The first `count` lanes of v, the others 0.
 inline Floats keep(Floats v, Full) { return v; }
-inline Floats keep(Floats v, Part part) {
-  Ints index;
-  for (int i = 0; i < lanes; ++i) index[i] = i;
-  return index < part.count ? v : Floats{};
-}
+inline Floats keep(Floats v, Part part) { return lane_numbers() < part.count ? v : Floats{}; }
 
 }  // namespace lamina::kernels::detail
