@@ -92,7 +92,7 @@ std::int64_t bytes_for(Work const& w, std::int64_t columns) {
 }
 
 /// Shares the work out and chooses the width of a block of columns, so that it fits the scratch.
-void share_out(char const* op, Work& w, std::int64_t scratch) {
+void share_out(std::string_view op, Work& w, std::int64_t scratch) {
   auto const panels = divided_up(w.j, panel);
   auto const useful = divided_up(w.i, block_rows) * panels;
   auto count = static_cast<int>(
@@ -185,7 +185,7 @@ void run_part(Work const& w, Finish<T> const& finish, Buffers const& at, int par
 
 std::int64_t blocked_scratch_bytes(Product const& p) { return bytes_for(make_work(p), panel); }
 
-void blocked_multiply(char const* op, Product const& p, Scratch scratch) {
+void blocked_multiply(std::string_view op, Product const& p, Scratch scratch) {
   static std::string const label = "lamina::kernels::multiply";
   auto work = make_work(p);
   share_out(op, work, scratch.left());

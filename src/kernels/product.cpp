@@ -7,6 +7,7 @@
 
 #include "detail/blocked_product.hpp"
 #include "detail/check.hpp"
+#include "detail/elementwise.hpp"
 #include "detail/finish.hpp"
 #include "detail/kokkos.hpp"
 #include "lamina/base/error.hpp"
@@ -35,7 +36,7 @@ class Cache {
   std::vector<std::pair<std::pair<Shape, int>, std::unique_ptr<Primitive>>> entries_;
 };
 
-void* take(char const* op, Scratch& scratch, std::int64_t bytes) {
+void* take(std::string_view op, Scratch& scratch, std::int64_t bytes) {
   auto* const p = scratch.take(bytes);
   if (p != nullptr || bytes == 0) return p;
   fail({.code = text("kernels.", op, ".scratch"),
@@ -48,8 +49,6 @@ void* take(char const* op, Scratch& scratch, std::int64_t bytes) {
 template <class T>
 void activate(Product const& p) {
   static std::string const label = "lamina::kernels::activate";
-  Product only = p;  // of c as it is
-  only.bias = nullptr, only.accumulate = false;
   for_each_range(label, p.m, 1, [&](std::int64_t begin, std::int64_t end) {
     auto const* const c = static_cast<T const*>(p.c.data);
     auto* const y = static_cast<T*>(p.activated);
@@ -62,7 +61,7 @@ void activate(Product const& p) {
   });
 }
 
-void library_multiply(char const* op, Product const& p, Scratch scratch) {
+void library_multiply(std::string_view op, Product const& p, Scratch scratch) {
   static Cache<onednn::MatMulShape, onednn::MatMul> cache;
   bool const packed = p.b.dtype == DType::u8;
   auto& primitive = cache.get({.m = p.m,
@@ -89,7 +88,7 @@ bool uses_library(DType t) {
   return onednn::available() && (lanes < 16 || (t == DType::bf16 && onednn::has_bf16_tiles()));
 }
 
-void multiply(char const* op, Product const& p, Scratch scratch) {
+void multiply(std::string_view op, Product const& p, Scratch scratch) {
   if (p.m == 0 || p.n == 0) return;
   if (uses_library(p.a.dtype)) return library_multiply(op, p, scratch);
   if (p.b.dtype != DType::u8) return blocked_multiply(op, p, scratch);
@@ -118,6 +117,15 @@ void pack(Matrix const& from, std::int64_t k, std::int64_t n, DType t, TensorRef
           .fix = "report it with this message: packed_weight_bytes() must grow"});
   }
   primitive.run(from.data, packed.data, take("pack_weight", scratch, primitive.scratch_bytes()));
+}
+
+void convert(void const* from, DType from_type, void* to, DType to_type, std::int64_t count) {
+  static std::string const label = "lamina::kernels::convert";
+  auto const copy = [&](auto const* x, auto* y) { map(label, count, x, y, [](Floats v) { return v; }); };
+  auto const choose = [&](auto const* x) {
+    to_type == DType::f32 ? copy(x, static_cast<float*>(to)) : copy(x, static_cast<Bf16*>(to));
+  };
+  from_type == DType::f32 ? choose(static_cast<float const*>(from)) : choose(static_cast<Bf16 const*>(from));
 }
 
 }  // namespace lamina::kernels::detail

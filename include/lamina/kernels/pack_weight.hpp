@@ -12,8 +12,9 @@ enum class PackUse { forward, backward };  // linear and linear_gelu; linear_gra
 
 /// Copies a weight matrix into the layout that the matrix product of this machine and library likes best.
 struct PackWeightArgs {
-  TensorRef w;       ///< [n, k] after flattening, f32 or bf16
-  TensorRef packed;  ///< u8 of at least packed_weight_bytes(n, k, dtype)
+  TensorRef w;        ///< [n, k] after flattening, f32 or bf16
+  TensorRef packed;   ///< u8 of at least packed_weight_bytes(n, k, dtype)
+  TensorRef scratch;  ///< u8, as planned for the op
   std::int64_t n = 0, k = 0;
   std::int64_t rows = 0;     ///< rows of the product it will be used with
   DType dtype = DType::f32;  ///< of the product: f32 or bf16

@@ -45,14 +45,18 @@ std::int64_t product_flops(std::span<TensorSpec const> in) {
   return 2 * detail::without_last(in[0].shape).count() * in[1].count();
 }
 
-std::int64_t head_scratch(std::span<TensorSpec const> in, int threads) {
+/// What src/kernels/head.cpp takes: the statistics of all rows; for a chunk of rows the logits (of the whole vocabulary,
+/// or of a block when they are recomputed) and, with a gradient, its block and f32 sums of dx.
+std::int64_t head_scratch(std::span<TensorSpec const> in, int threads, bool all_logits, bool gradient) {
+  auto const up16 = [](std::int64_t n) { return (n + 15) / 16 * 16; };
   auto const rows = detail::without_last(in[0].shape).count(), vocab = in[1].shape[0];
   auto const chunk =
       std::min(rows, std::max<std::int64_t>(256, (std::int64_t{1} << 26) / std::max<std::int64_t>(vocab, 1)));
-  auto bytes = detail::library_bytes(threads) + 4 * chunk * vocab + 16 * rows;
-  if (in[0].dtype != DType::bf16) return bytes;
-  bytes += 2 * chunk * vocab;
-  return in[1].dtype == DType::f32 ? bytes + packed_weight_bytes(vocab, in[1].shape[1], DType::bf16) : bytes;
+  std::int64_t const block = 1024;
+  bool const bf16 = in[0].dtype == DType::bf16;
+  auto const words = (all_logits ? vocab : block) + (gradient ? block + (bf16 ? in[1].shape[1] : 0) : 0);
+  auto const bytes = detail::library_bytes(threads) + 4 * up16(chunk) * words + 16 * up16(rows) + (132 << 10);
+  return bf16 && in[1].dtype == DType::f32 ? bytes + packed_weight_bytes(vocab, in[1].shape[1], DType::bf16) : bytes;
 }
 
 std::string_view head_terms(HeadAttrs const& a) { return a.bias ? "*d!,v!d,v,*" : "*d!,v!d,*"; }
@@ -87,7 +91,7 @@ ShardRule HeadLossStats::shard_rule() const { return {text(head_terms(attrs_), "
 Cost HeadLossStats::cost(std::span<TensorSpec const> in) const { return detail::cost_of(*this, in, product_flops(in)); }
 
 std::int64_t HeadLossStats::scratch_bytes(std::span<TensorSpec const> in, int threads) const {
-  return head_scratch(in, threads);
+  return head_scratch(in, threads, false, false);
 }
 
 std::vector<TensorSpec> LossSum::infer(std::span<TensorSpec const> in) const {
@@ -135,7 +139,7 @@ Cost HeadLossGrad::cost(std::span<TensorSpec const> in) const {
 }
 
 std::int64_t HeadLossGrad::scratch_bytes(std::span<TensorSpec const> in, int threads) const {
-  return head_scratch(in, threads);
+  return head_scratch(in, threads, false, true);
 }
 
 Attributes HeadLoss::attributes() const { return grad_attributes(attrs_); }
@@ -152,7 +156,7 @@ ShardRule HeadLoss::shard_rule() const { return {text(head_terms(attrs_), " -> +
 Cost HeadLoss::cost(std::span<TensorSpec const> in) const { return detail::cost_of(*this, in, 3 * product_flops(in)); }
 
 std::int64_t HeadLoss::scratch_bytes(std::span<TensorSpec const> in, int threads) const {
-  return head_scratch(in, threads);
+  return head_scratch(in, threads, true, true);
 }
 
 }  // namespace lamina::graph

@@ -10,7 +10,7 @@ namespace lamina::kernels::detail {
 /// cache. Allocates nothing. Every element of c is summed in an order that depends on the shape only: the number of
 /// threads and the amount of scratch change no bit.
 /// @throws Error "kernels.<op>.scratch" when scratch is too small for even one panel.
-void blocked_multiply(char const* op, Product const& p, Scratch scratch);
+void blocked_multiply(std::string_view op, Product const& p, Scratch scratch);
 
 /// The least scratch it can work with, for one thread.
 std::int64_t blocked_scratch_bytes(Product const& p);

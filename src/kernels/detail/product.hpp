@@ -3,6 +3,7 @@
 // Matrix products for all kernels: which implementation computes them is decided here and nowhere else.
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "lamina/kernels/linear_gelu.hpp"
 #include "lamina/tensor/tensor.hpp"
@@ -51,7 +52,7 @@ class Scratch {
 /// Computes it on `threads()` threads. Every element of c is summed in an order that depends on the shape only (our
 /// own product), or on the shape and the number of threads (oneDNN). `op` is for error messages.
 /// @throws Error "kernels.<op>.scratch".
-void multiply(char const* op, Product const& p, Scratch scratch);
+void multiply(std::string_view op, Product const& p, Scratch scratch);
 
 /// True when products of this type are oneDNN's: where it has instructions that our own product has not.
 bool uses_library(DType t);

@@ -1,35 +1,37 @@
 #pragma once
 
+// Squares of `lanes` by `lanes` words, transposed in registers: at each step rows that differ in one bit of their
+// index exchange the lanes that differ in the same bit (Eklundh, "A fast computer method for matrix transposing",
+// 1972).
 #include <utility>
 
 #include "simd.hpp"
 
 namespace lamina::kernels::detail {
 
-template <int Size, int Low, int... I>  // exchange of blocks of `Size` lanes between two rows
+template <int step, bool first, int... I>
 inline Floats exchange(Floats a, Floats b, std::integer_sequence<int, I...>) {
-  return __builtin_shufflevector(a, b,
-                                 ((I & Size) == 0 ? I + (Low ? 0 : Size) : I - Size + lanes + (Low ? 0 : Size))...);
+  return __builtin_shufflevector(a, b, ((I & step) == 0 ? I + (first ? 0 : step) : I + lanes - (first ? step : 0))...);
 }
 
-template <int Size>
-inline void transpose_step(Floats (&v)[lanes]) {
+template <int step>
+inline void transpose_step(Floats (&rows)[lanes]) {
   using Index = std::make_integer_sequence<int, lanes>;
 #pragma GCC unroll 16
-  for (int i = 0; i < lanes; ++i) {
-    if ((i & Size) != 0) continue;
-    Floats const low = exchange<Size, 1>(v[i], v[i + Size], Index{});
-    v[i + Size] = exchange<Size, 0>(v[i], v[i + Size], Index{});
-    v[i] = low;
+  for (int r = 0; r < lanes; ++r) {
+    if ((r & step) != 0) continue;
+    Floats const a = rows[r], b = rows[r + step];
+    rows[r] = exchange<step, true>(a, b, Index{});
+    rows[r + step] = exchange<step, false>(a, b, Index{});
   }
 }
 
-/// v[i][j] = v[j][i], in registers.
-inline void transpose(Floats (&v)[lanes]) {
-  transpose_step<1>(v);
-  transpose_step<2>(v);
-  if constexpr (lanes >= 8) transpose_step<lanes >= 8 ? 4 : 1>(v);
-  if constexpr (lanes >= 16) transpose_step<lanes >= 16 ? 8 : 1>(v);
+/// Lane c of row r becomes lane r of row c.
+inline void transpose(Floats (&rows)[lanes]) {
+  transpose_step<1>(rows);
+  transpose_step<2>(rows);
+  if constexpr (lanes > 4) transpose_step<4>(rows);
+  if constexpr (lanes > 8) transpose_step<8>(rows);
 }
 
 }  // namespace lamina::kernels::detail
