@@ -16,14 +16,15 @@ struct Run {
   std::int64_t seed = 1;
   std::int64_t steps = 200;
   std::string determinism = "layout";  // fast | layout | canonical
+  friend bool operator==(Run const&, Run const&) = default;
 };
 
 struct Model {
   std::string kind;                                // required: gpt, or a registered one
   std::int64_t layers = 0, hidden = 0, heads = 0;  // required for gpt
   std::int64_t context = 1024;
-  std::int64_t vocab = 0;           // 0: the tokenizer's
-  std::int64_t ff = 0;              // 0 in the file means 4 * hidden; resolved by `resolve`
+  std::int64_t vocab = 0;           // 0: "auto", the tokenizer's
+  std::int64_t ff = 0;              // 0: "auto", 4 * hidden; resolved by `resolve`
   std::string norm = "pre";         // pre | post
   std::string activation = "gelu";  // gelu | relu
   bool causal = true;
@@ -33,6 +34,7 @@ struct Model {
   double dropout = 0.0;
   std::string init = "random";  // random, a safetensors file, a Hugging Face directory
   Attributes custom;            // keys of a registered model kind
+  friend bool operator==(Model const&, Model const&) = default;
 };
 
 struct Data {
@@ -42,12 +44,14 @@ struct Data {
   double valid_fraction = 0;
   bool shuffle = true;
   std::string tokenizer = "bytes";  // bytes | path of a tokenizer.json
+  friend bool operator==(Data const&, Data const&) = default;
 };
 
 struct Batch {
-  std::int64_t global = 8;       // samples per optimizer step over all replicas
-  std::int64_t per_replica = 0;  // or this one (weak scaling); 0: not given
+  std::int64_t global = 8;       // samples per optimizer step over all replicas; 0 with per_replica until resolved
+  std::int64_t per_replica = 0;  // or this one (weak scaling); 0: not given, and after `resolve`
   std::int64_t micro = 4;        // samples per micro-batch
+  friend bool operator==(Batch const&, Batch const&) = default;
 };
 
 struct Optimizer {
@@ -58,23 +62,27 @@ struct Optimizer {
   double eps = 1e-8;
   double weight_decay = 0.1;
   double clip_norm = 1.0;  // 0: no clipping
+  friend bool operator==(Optimizer const&, Optimizer const&) = default;
 };
 
 struct LrSchedule {
   std::string kind = "cosine";  // constant | cosine | linear
   std::int64_t warmup_steps = 0;
-  std::int64_t decay_steps = 0;  // 0 in the file means run.steps; resolved
-  double min = -1;               // negative means lr / 10; resolved
+  std::int64_t decay_steps = 0;  // 0: "auto", run.steps; resolved
+  double min = -1;               // negative: "auto", lr / 10; resolved
+  friend bool operator==(LrSchedule const&, LrSchedule const&) = default;
 };
 
 struct Precision {
   std::string compute = "f32";  // f32 | bf16
+  friend bool operator==(Precision const&, Precision const&) = default;
 };
 
 struct Mesh {
   std::int64_t dp = 0;  // 0: "auto", what is left of the ranks
   std::int64_t tp = 1, pp = 1;
   std::vector<std::string> order = {"pp", "dp", "tp"};  // outermost first
+  friend bool operator==(Mesh const&, Mesh const&) = default;
 };
 
 struct Parallel {
@@ -84,30 +92,36 @@ struct Parallel {
   std::int64_t bucket = 25 << 20;  // bytes
   std::string transport = "auto";  // auto | mpi
   bool fuse = true;
+  friend bool operator==(Parallel const&, Parallel const&) = default;
 };
 
 struct Pipeline {
   std::string schedule = "1f1b";
   std::string file;
   std::int64_t chunks = 1;
+  friend bool operator==(Pipeline const&, Pipeline const&) = default;
 };
 
 struct Placement {
   std::string default_device = "auto";  // file: default = auto | gpu | cpu
+  friend bool operator==(Placement const&, Placement const&) = default;
 };
 
 struct Memory {
   std::string recompute = "none";
   std::int64_t limit = 0;  // bytes per rank; 0: "auto"
+  friend bool operator==(Memory const&, Memory const&) = default;
 };
 
 struct Device {
   std::int64_t threads = 0;  // 0: cores of the binding mask / ranks that share it
+  friend bool operator==(Device const&, Device const&) = default;
 };
 
 struct Eval {
   std::int64_t every_steps = 0;
   std::int64_t batches = 20;
+  friend bool operator==(Eval const&, Eval const&) = default;
 };
 
 struct Checkpoint {
@@ -118,23 +132,27 @@ struct Checkpoint {
   std::int64_t files = 1;
   bool async = true;
   std::string on_save_error = "continue";  // continue | stop
+  friend bool operator==(Checkpoint const&, Checkpoint const&) = default;
 };
 
 struct Guard {
   std::string policy = "stop";  // warn | skip | rollback | stop
   double spike_factor = 0;
   std::int64_t replica_hash_every_steps = 0;
+  friend bool operator==(Guard const&, Guard const&) = default;
 };
 
 struct Watchdog {
   double report_seconds = 30;  // file: report = "30 s"
   double abort_seconds = 600;  // file: abort = "10 min"
+  friend bool operator==(Watchdog const&, Watchdog const&) = default;
 };
 
 struct Log {
   std::int64_t every_steps = 1;
   bool tensorboard = true;
   std::vector<std::int64_t> trace_steps;
+  friend bool operator==(Log const&, Log const&) = default;
 };
 
 struct RunConfig {
@@ -156,6 +174,7 @@ struct RunConfig {
   Guard guard;
   Watchdog watchdog;
   Log log;
+  friend bool operator==(RunConfig const&, RunConfig const&) = default;
 };
 
 /// A key that a registered model kind adds to [model]; see `lamina::run`.
