@@ -1,0 +1,13 @@
+# The installed package: find_package(lamina), target lamina::lamina.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+get_property(lamina_modules GLOBAL PROPERTY LAMINA_MODULES)
+install(TARGETS ${lamina_modules} EXPORT lamina-targets)
+install(DIRECTORY include/lamina DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(EXPORT lamina-targets NAMESPACE lamina:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/lamina)
+configure_package_config_file(src/cmake/lamina-config.cmake.in "${PROJECT_BINARY_DIR}/lamina-config.cmake"
+  INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/lamina)
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/lamina-config-version.cmake" COMPATIBILITY SameMinorVersion)
+install(FILES "${PROJECT_BINARY_DIR}/lamina-config.cmake" "${PROJECT_BINARY_DIR}/lamina-config-version.cmake"
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/lamina)

@@ -1,0 +1,167 @@
+#include "lamina/train/bench.hpp"
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "detail/command.hpp"
+#include "lamina/base/text.hpp"
+#include "lamina/base/units.hpp"
+#include "lamina/kernels/bench_gemm.hpp"
+
+namespace lamina::apps {
+namespace {
+
+using nlohmann::ordered_json;
+
+struct Options {
+  RunFile file;
+  std::string ranks;
+  int steps = 5, warmup = 1;
+  bool json = false;
+};
+
+ExitCode bench_products(Options const& o, Parallel& p) {
+  auto const rows = kernels::bench_gemm({});
+  if (p.world.rank() != 0) return ExitCode::ok;
+  auto document = ordered_json::array();
+  if (!o.json) std::printf("%-12s %6s %6s %6s %6s %9s %7s\n", "use", "dtype", "M", "N", "K", "GF/s", "of peak");
+  for (auto const& r : rows) {
+    document.push_back({{"use", r.use},
+                        {"dtype", name_of(r.dtype)},
+                        {"m", r.m},
+                        {"n", r.n},
+                        {"k", r.k},
+                        {"gflops_per_s", r.gflops_per_s},
+                        {"peak_gflops_per_s", r.peak}});
+    if (o.json) continue;
+    std::printf("%-12s %6s %6lld %6lld %6lld %9.1f %7s\n", r.use.c_str(), std::string(name_of(r.dtype)).c_str(),
+                static_cast<long long>(r.m), static_cast<long long>(r.n), static_cast<long long>(r.k), r.gflops_per_s,
+                r.peak > 0 ? text(static_cast<int>(100 * r.gflops_per_s / r.peak), " %").c_str() : "");
+  }
+  if (o.json) std::printf("%s\n", document.dump(2).c_str());
+  return ExitCode::ok;
+}
+
+void print_step(train::StepBench const& b) {
+  std::printf("step %.1f ms (median of %zu), %.0f tokens/s, MFU %.3f of %.0f GF/s, exposed communication %.1f ms\n",
+              b.step_s * 1e3, b.times.size(), b.tokens_per_s, b.mfu, b.peak_gflops, b.exposed_comm_s * 1e3);
+  std::printf("memory: planned %s, resident at most %s\n", human_bytes(b.planned_peak_bytes).c_str(),
+              human_bytes(b.measured_peak_bytes).c_str());
+  std::printf("limits measured in this run: %.0f GF/s multiply-add, %.1f GB/s streaming\n\n", b.peak_gflops,
+              b.stream_gbytes_per_s);
+  std::printf("%-20s %6s %10s %7s %9s %9s\n", "kernel", "calls", "ms/step", "share", "GF/s", "GB/s");
+  for (auto const& k : b.kernels) {
+    std::printf("%-20s %6lld %10.2f %6.1f%% %9.1f %9.1f\n", k.op.c_str(), static_cast<long long>(k.calls),
+                k.seconds * 1e3, k.share * 100, k.gflops_per_s, k.gbytes_per_s);
+  }
+}
+
+ExitCode bench_steps(Program const& program, Options const& o, Parallel& p) {
+  auto const config = load_everywhere(program, o.file, p.world);
+  train::Session session(
+      config, p.world,
+      {.purpose = plan::Purpose::train, .registered = program.registered, .generate = {}, .threads = p.threads.count});
+  session.initialise();
+  auto const sources = data::open(config.data, config.model.context, config.model.vocab);
+  auto const b = train::bench_step(session, *sources.train, o.steps, o.warmup);
+  if (p.world.rank() != 0) return ExitCode::ok;
+  if (!o.json) {
+    print_step(b);
+    return ExitCode::ok;
+  }
+  auto kernels = ordered_json::array();
+  for (auto const& k : b.kernels) {
+    kernels.push_back({{"op", k.op},
+                       {"calls", k.calls},
+                       {"seconds", k.seconds},
+                       {"share", k.share},
+                       {"gflops_per_s", k.gflops_per_s},
+                       {"gbytes_per_s", k.gbytes_per_s}});
+  }
+  ordered_json const result{{"system", "lamina"},
+                            {"step_s", b.step_s},
+                            {"times", b.times},
+                            {"losses", b.losses},
+                            {"tokens_per_s", b.tokens_per_s},
+                            {"mfu", b.mfu},
+                            {"peak_gflops", b.peak_gflops},
+                            {"stream_gbytes_per_s", b.stream_gbytes_per_s},
+                            {"exposed_comm_s", b.exposed_comm_s},
+                            {"planned_peak_bytes", b.planned_peak_bytes},
+                            {"measured_peak_bytes", b.measured_peak_bytes},
+                            {"kernels", kernels}};
+  std::printf("%s\n", result.dump(2).c_str());
+  return ExitCode::ok;
+}
+
+/// Streaming and multiply-add limits and the simple kernels against them.
+ExitCode bench_limits(Options const& o, Parallel& p) {
+  auto const rows = kernels::bench_kernels(0.1);
+  if (p.world.rank() != 0) return ExitCode::ok;
+  auto document = ordered_json::array();
+  if (!o.json) std::printf("%-18s %-26s %6s %9s %9s %8s\n", "kernel", "size", "dtype", "GF/s", "GB/s", "of limit");
+  for (auto const& r : rows) {
+    document.push_back({{"kernel", r.kernel},
+                        {"size", r.size},
+                        {"dtype", name_of(r.dtype)},
+                        {"gflops_per_s", r.gflops_per_s},
+                        {"gbytes_per_s", r.gbytes_per_s},
+                        {"of_limit", r.of_limit}});
+    if (o.json) continue;
+    std::printf("%-18s %-26s %6s %9.1f %9.1f %7.0f%%\n", r.kernel.c_str(), r.size.c_str(),
+                std::string(name_of(r.dtype)).c_str(), r.gflops_per_s, r.gbytes_per_s, 100 * r.of_limit);
+  }
+  if (o.json) std::printf("%s\n", document.dump(2).c_str());
+  return ExitCode::ok;
+}
+
+}  // namespace
+
+/// lamina bench gemm|kernels|step: what this machine does, beside what it could do.
+void add_bench(CLI::App& app, Program& program) {
+  auto* command = app.add_subcommand("bench", "Measure kernels and training steps beside the machine's limits");
+  command->require_subcommand(1);
+  auto const simple = [&](char const* name, char const* help,
+                          std::function<ExitCode(Options const&, Parallel&)> action) {
+    auto o = std::make_shared<Options>();
+    auto* sub = command->add_subcommand(name, help);
+    sub->add_flag("--json", o->json, "Print one JSON document");
+    sub->footer(text("Example:  lamina bench ", name, " --json"));
+    sub->callback([o, action, &program] {
+      program.action = [o, action, &program] {
+        return run_parallel(program, 0, "", [&](Parallel& p) { return action(*o, p); });
+      };
+    });
+  };
+  simple("gemm", "Matrix products of GPT-2 124M, in the three passes", bench_products);
+  simple("kernels", "The other kernels, against streaming bandwidth or multiply-add peak", bench_limits);
+  auto o = std::make_shared<Options>();
+  auto* step = command->add_subcommand("step", "A whole training step of a run file, and where its time goes");
+  o->file.add_to(*step);
+  step->add_option("--steps", o->steps, "Timed steps")->check(CLI::Range(1, 10000))->capture_default_str();
+  step->add_option("--warmup", o->warmup, "Steps before")->check(CLI::Range(0, 10000))->capture_default_str();
+  step->add_option("--ranks", o->ranks, "Start this many ranks under mpirun, or 'auto'");
+  step->add_flag("--json", o->json, "Print one JSON document");
+  step->footer("Example:  lamina bench step run.toml --set precision.compute=\"bf16\"");
+  step->callback([o, &program] {
+    program.action = [o, &program] {
+      return run_parallel(program, peek_threads(program, o->file), o->ranks,
+                          [&](Parallel& p) { return bench_steps(program, *o, p); });
+    };
+  });
+  for (auto const* later : {"comm", "io"}) {
+    auto* sub = command->add_subcommand(later, "Not available yet");
+    sub->allow_extras();
+    sub->callback([later, &program] {
+      program.action = [later]() -> ExitCode {
+        fail({.code = "app.bench.later",
+              .subject = text("lamina bench ", later),
+              .found = "a benchmark that is not available yet",
+              .expected = "gemm, kernels or step",
+              .fix = "measure communication and checkpoints inside `lamina bench step` and a short `lamina train`"});
+      };
+    });
+  }
+}
+
+}  // namespace lamina::apps

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "lamina/data/source.hpp"
+#include "lamina/train/session.hpp"
+
+namespace lamina::train {
+
+/// One row of the table "where the time of a step goes".
+struct KernelRow {
+  std::string op;
+  std::int64_t calls = 0;         ///< per step
+  double seconds = 0, share = 0;  ///< per step; of the step
+  double gflops_per_s = 0, gbytes_per_s = 0;
+};
+
+struct StepBench {
+  std::vector<double> times;   ///< seconds of each timed step, slowest rank
+  std::vector<double> losses;  ///< of all steps, warm-up included
+  double step_s = 0;           ///< median of times
+  double tokens_per_s = 0, mfu = 0, peak_gflops = 0, stream_gbytes_per_s = 0, exposed_comm_s = 0;
+  std::int64_t planned_peak_bytes = 0, measured_peak_bytes = 0;
+  std::vector<KernelRow> kernels;  ///< of rank 0, most expensive first; measured in steps of their own
+};
+
+/// Times `steps` optimizer steps after `warmup` of them, then profiles two more. Collective.
+/// The limits (multiply-add peak, streaming bandwidth) are measured in the same run, between the steps.
+StepBench bench_step(Session& session, data::Source const& source, int steps, int warmup);
+
+}  // namespace lamina::train

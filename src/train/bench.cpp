@@ -1,0 +1,60 @@
+#include "lamina/train/bench.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "lamina/kernels/bench_gemm.hpp"
+#include "lamina/train/environment.hpp"
+#include "train/detail/loop.hpp"
+
+namespace lamina::train {
+
+StepBench bench_step(Session& session, data::Source const& source, int steps, int warmup) {
+  detail::Stepper stepper(session, source);
+  auto& executor = session.executor();
+  auto& world = session.world();
+  StepBench b;
+  std::int64_t step = 0, targets = 0;
+  auto const run = [&] {
+    auto const r = stepper.run(++step, 0);
+    b.losses.push_back(r.loss);
+    b.exposed_comm_s = r.exposed_s;
+    targets = r.targets;
+    // Microseconds, so that the slowest rank can be found with an integer maximum.
+    return static_cast<double>(world.all_max(std::llround(r.step_s * 1e6))) * 1e-6;
+  };
+  for (int i = 0; i < warmup; ++i) run();
+  for (int i = 0; i < steps; ++i) b.times.push_back(run());
+  auto sorted = b.times;
+  std::ranges::sort(sorted);
+  b.step_s = sorted[sorted.size() / 2];
+  b.measured_peak_bytes = peak_resident_bytes();
+  b.planned_peak_bytes = plan::peak_bytes(session.plan());
+
+  bool const bf16 = session.config().precision.compute == "bf16";
+  b.peak_gflops = kernels::measure_peak_gflops(bf16 ? DType::bf16 : DType::f32, 0.2);
+  if (b.peak_gflops <= 0) b.peak_gflops = kernels::measure_peak_gflops(DType::f32, 0.2);
+  b.stream_gbytes_per_s = kernels::measure_stream_gbytes_per_s(0.2);
+  b.tokens_per_s = static_cast<double>(targets) / b.step_s;
+  b.mfu = b.tokens_per_s * session.flops_per_token() / (b.peak_gflops * 1e9 * world.size());
+
+  constexpr int profiled = 2;
+  executor.enable_profile(true);
+  executor.take_profile();
+  double total = 0;
+  for (int i = 0; i < profiled; ++i) total += run();
+  for (auto const& row : executor.take_profile()) {
+    auto const seconds = row.seconds / profiled;
+    b.kernels.push_back({.op = row.op,
+                         .calls = row.calls / profiled,
+                         .seconds = seconds,
+                         .share = row.seconds / total,
+                         .gflops_per_s = static_cast<double>(row.flops) / row.seconds * 1e-9,
+                         .gbytes_per_s = static_cast<double>(row.bytes) / row.seconds * 1e-9});
+  }
+  executor.enable_profile(false);
+  std::ranges::sort(b.kernels, std::ranges::greater{}, &KernelRow::seconds);
+  return b;
+}
+
+}  // namespace lamina::train
