@@ -1,7 +1,6 @@
 #include "checkpoint/detail/json.hpp"
 
 #include <iterator>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -121,6 +120,17 @@ class Builder : public nlohmann::json_sax<Json> {
 }  // namespace
 
 Json parse_json(JsonSource const& source, std::string_view s, std::map<std::string, std::int64_t>* places) {
+  // The parser takes a NUL for the end and skips a byte order mark: whatever follows or precedes would go unseen.
+  constexpr std::string_view mark = "\xef\xbb\xbf";
+  auto const nul = s.find('\0');
+  if (nul != s.npos || s.starts_with(mark)) {
+    fail({.code = source.code + ".json",
+          .subject = source.file,
+          .found = nul != s.npos ? text("byte ", source.begin + static_cast<std::int64_t>(nul), ": a NUL")
+                                 : text("byte ", source.begin, ": a byte order mark"),
+          .expected = "one JSON value in UTF-8",
+          .fix = source.fix});
+  }
   std::int64_t taken = 0;
   Builder builder(source, taken, places);
   Json::sax_parse(CountingIterator(s.data(), &taken), CountingIterator(s.data() + s.size(), &taken), &builder);
