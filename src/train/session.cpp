@@ -189,10 +189,10 @@ void complete_model(config::RunConfig& config) {
     take("ff", model.ff, sizes.ff, 0);
     model.tied = sizes.tied;
   }
-  if (model.kind == "gpt" && model.vocab == 0) {
+  if (model.vocab == 0) {
     if (config.data.kind == "text") {
       model.vocab = data::Tokenizer::open(config.data.tokenizer).vocab();
-    } else {
+    } else if (config.data.kind == "tokens") {
       fail({.code = "config.model.vocab",
             .subject = "model.vocab",
             .found = "no value, and token files do not say their vocabulary",
