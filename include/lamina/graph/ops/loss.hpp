@@ -7,8 +7,8 @@ namespace lamina::graph {
 // Softmax cross-entropy of a head: logits = x_BTD w_VD^T (+ bias_V), never stored as a whole. x may have any leading
 // dims; targets i32 has them, negative = ignored. The loss is f64[2] = {sum of token losses, number of targets}.
 //
-// Scratch of the three head ops: a library's scratchpad, R' rows of logits in f32, for bf16 also in bf16, and 16 bytes
-// a row; R' = min(R, max(256, 2^26 / V)). See src/graph/README.md.
+// Scratch of the three head ops: a library's scratchpad, and for a chunk of R' = min(R, max(256, 2^26 / V)) rows the
+// logits, of the whole vocabulary (head_loss) or of a block of it. The formulas are in src/graph/README.md.
 
 struct HeadAttrs {
   bool bias = false;
