@@ -6,6 +6,13 @@
 #include "lamina/device/backoff.hpp"
 
 namespace lamina::device {
+namespace {
+
+struct Cancelled final : std::exception {
+  char const* what() const noexcept override { return "the stream was cancelled"; }
+};
+
+}  // namespace
 
 bool Stream::State::step() {
   bool moved = false;
@@ -13,6 +20,7 @@ bool Stream::State::step() {
     Task& task = *ring[at % capacity];
     if (!failed.load(std::memory_order_relaxed)) {
       try {
+        if (cancelled.load(std::memory_order_acquire)) throw Cancelled();
         if (!started) {
           task.start();
           started = true, moved = true;
@@ -52,6 +60,9 @@ Stream::~Stream() {
 std::uint64_t Stream::issued() const { return state_->issued.load(std::memory_order_relaxed); }
 std::uint64_t Stream::finished() const { return state_->finished.load(std::memory_order_acquire); }
 bool Stream::failed() const { return state_->failed.load(std::memory_order_acquire); }
+
+std::uint64_t Stream::failed_task() const { return state_->failed_at; }
+void Stream::cancel() { state_->cancelled.store(true, std::memory_order_release); }
 
 void Stream::enqueue(Task& task) {
   auto const at = issued();

@@ -48,6 +48,10 @@ class Stream {
   std::uint64_t finished() const;
   /// True when a task has thrown. Any thread.
   bool failed() const;
+  /// Which task it was: the number of tasks enqueued before it. Only after `failed()`.
+  std::uint64_t failed_task() const;
+  /// Gives up: what has not finished is dropped, as after a failure, so that nobody waits for a peer that is gone.
+  void cancel();
   /// Returns when `finished() >= count`; rethrows the exception of a task among the first `count`. Polls with back-off
   /// sleeps.
   void wait_for(std::uint64_t count);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,17 +18,32 @@ struct ProfileRow {
   double seconds = 0;
 };
 
+struct ExecutorOptions {
+  /// Run the plain reference kernels in place of the fast ones: for checks of gradients and of kernels. Needs a plan
+  /// without packed weights.
+  bool reference_kernels = false;
+};
+
+/// What a rank is doing, for whoever watches it.
+struct Position {
+  std::string program;        ///< "" before the first run
+  int step = -1;              ///< of the compute stream; -1 between runs
+  bool waiting = false;       ///< the step waits for communication
+  std::uint64_t changes = 0;  ///< grows with every step: two equal readings a while apart mean that nothing moved
+};
+
 /// Executes one rank's programs: allocates the arenas, binds every step to a kernel or a communication task once; then
 /// only runs. Everything on the calling thread, which must be the one that initialised Kokkos; communication on the
 /// service thread.
 class Executor {
  public:
   /// Collective when the set has groups. @throws Error "runtime.bind.<rule>" naming the step.
-  Executor(program::ProgramSet set, comm::Communicator world);
+  Executor(program::ProgramSet set, comm::Communicator world, ExecutorOptions options = {});
   ~Executor();
 
   /// Runs a program and joins all its streams. Allocates nothing after its first run.
-  /// @throws what a kernel or a communication threw, with the step named.
+  /// @throws what a kernel or a communication threw, with program, step, op, layer, micro-batch and rank in front of
+  /// its subject. Communication that is still in flight is then given up: the executor can only be destroyed.
   void run(std::string_view program);
   bool has_program(std::string_view program) const;
 
@@ -39,6 +55,8 @@ class Executor {
   std::vector<ProfileRow> take_profile();
   /// Seconds the compute thread waited for communication in the last run of a program.
   double exposed_communication_seconds() const;
+  /// Any thread, at any time.
+  Position position() const;
 
  private:
   struct Impl;

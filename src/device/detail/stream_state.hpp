@@ -27,6 +27,8 @@ struct Stream::State {
   std::uint64_t failed_at = 0;
   std::exception_ptr error;
 
+  std::atomic<bool> cancelled{false};  // written by the producer
+
   // The consumer's own.
   bool started = false;
   std::uint64_t last_progress = 0;

@@ -116,6 +116,28 @@ TEST_P(StreamOf, keeps_an_exception_drops_what_is_behind_and_rethrows_it_each_ti
   }
 }
 
+TEST_P(StreamOf, names_the_task_that_failed) {
+  auto const stream = make();
+  std::vector<int> log;
+  Counted before(1, 1, log);
+  Throwing broken(false);
+  for (auto* task : {static_cast<device::Task*>(&before), static_cast<device::Task*>(&broken)}) stream->enqueue(*task);
+  EXPECT_THROW(stream->wait(), std::runtime_error);
+  EXPECT_EQ(stream->failed_task(), 1u);
+}
+
+TEST_P(StreamOf, can_be_cancelled_while_a_task_waits_for_ever) {
+  auto const stream = make();
+  Gate never;
+  std::vector<int> log;
+  Counted behind(1, 1, log);
+  stream->enqueue(never);
+  stream->enqueue(behind);
+  stream->cancel();
+  EXPECT_THROW(stream->wait(), std::exception);
+  EXPECT_TRUE(log.empty());
+}
+
 TEST_P(StreamOf, frees_the_tasks_that_it_owns_after_they_have_finished) {
   struct Owned final : device::Task {
     explicit Owned(std::shared_ptr<int> k) : kept(std::move(k)) {}

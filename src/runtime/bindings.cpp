@@ -1,0 +1,389 @@
+// One row per op of src/graph/README.md: how a step's operands and attributes become a kernel's arguments. Members are
+// initialised in the order in which they are written, so `in()` and `out()` follow the order of the table there.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "detail/operands.hpp"
+#include "lamina/base/error.hpp"
+#include "lamina/base/text.hpp"
+#include "lamina/kernels/adamw.hpp"
+#include "lamina/kernels/add.hpp"
+#include "lamina/kernels/attention.hpp"
+#include "lamina/kernels/cast.hpp"
+#include "lamina/kernels/dropout.hpp"
+#include "lamina/kernels/embedding.hpp"
+#include "lamina/kernels/fill.hpp"
+#include "lamina/kernels/gelu.hpp"
+#include "lamina/kernels/head_loss.hpp"
+#include "lamina/kernels/layer_norm.hpp"
+#include "lamina/kernels/linear.hpp"
+#include "lamina/kernels/linear_gelu.hpp"
+#include "lamina/kernels/linear_grad_input.hpp"
+#include "lamina/kernels/linear_grad_weight.hpp"
+#include "lamina/kernels/loss_sum.hpp"
+#include "lamina/kernels/pack_weight.hpp"
+#include "lamina/kernels/relu.hpp"
+#include "lamina/kernels/select_token.hpp"
+#include "lamina/kernels/sgd.hpp"
+#include "lamina/kernels/square_norm.hpp"
+
+namespace lamina::runtime::detail {
+namespace {
+
+namespace k = kernels;
+
+int rows_dims(Operands const& o) { return static_cast<int>(o.attributes().integer("rows_dims")); }
+double probability(Operands const& o) { return o.attributes().real("p", 0.0); }
+std::uint32_t operation(Operands const& o) {
+  return static_cast<std::uint32_t>(o.attributes().integer("operation", 0));
+}
+std::int64_t sample(Operands const& o) { return o.attributes().integer("sample", 0); }
+
+/// A weight operand. The plain loops read no library's layout.
+TensorRef weight(Operands& o) {
+  auto const w = o.in();
+  if (!o.reference() || w.spec.dtype != DType::u8) return w;
+  fail({.code = "runtime.bind.packed",
+        .subject = o.where(),
+        .found = text("a packed weight ", w.spec),
+        .expected = "f32 or bf16 for the plain reference kernels",
+        .fix = "plan with Machine::packs_weights = false"});
+}
+
+Kernel bind_embedding(Operands& o) {
+  return o.kernel<k::embedding, k::embedding_reference>(k::EmbeddingArgs{.table = o.in(),
+                                                                         .ids = o.in(),
+                                                                         .positions = o.in_if(o.flag("positions")),
+                                                                         .position = o.in_if(o.flag("offset")),
+                                                                         .x = o.out()});
+}
+
+Kernel bind_embedding_grad(Operands& o) {
+  return o.kernel<k::embedding_grad, k::embedding_grad_reference>(
+      k::EmbeddingGradArgs{.dx = o.in(),
+                           .ids = o.in(),
+                           .dtable = o.out(),
+                           .dpositions = o.out_if(o.flag("positions")),
+                           .accumulate = o.accumulate()});
+}
+
+Kernel bind_dropout(Operands& o) {
+  return o.kernel<k::dropout, k::dropout_reference>(k::DropoutArgs{.x = o.in(),
+                                                                   .rng = o.in(),
+                                                                   .y = o.out(),
+                                                                   .p = o.attributes().real("p"),
+                                                                   .operation = operation(o),
+                                                                   .sample = sample(o)});
+}
+
+Kernel bind_layer_norm(Operands& o) {
+  return o.kernel<k::layer_norm, k::layer_norm_reference>(k::LayerNormArgs{.x = o.in(),
+                                                                           .scale = o.in(),
+                                                                           .shift = o.in(),
+                                                                           .y = o.out(),
+                                                                           .mean = o.out(),
+                                                                           .rstd = o.out(),
+                                                                           .eps = o.attributes().real("eps")});
+}
+
+Kernel bind_add_layer_norm(Operands& o) {
+  return o.kernel<k::add_layer_norm, k::add_layer_norm_reference>(
+      k::AddLayerNormArgs{.a = o.in(),
+                          .b = o.in(),
+                          .scale = o.in(),
+                          .shift = o.in(),
+                          .r = o.out(),
+                          .y = o.out(),
+                          .mean = o.out(),
+                          .rstd = o.out(),
+                          .eps = o.attributes().real("eps")});
+}
+
+Kernel bind_layer_norm_grad(Operands& o) {
+  return o.kernel<k::layer_norm_grad, k::layer_norm_grad_reference>(
+      k::LayerNormGradArgs{.dy = o.in(),
+                           .x = o.in(),
+                           .scale = o.in(),
+                           .mean = o.in(),
+                           .rstd = o.in(),
+                           .residual = o.in_if(o.flag("residual")),
+                           .dx = o.out(),
+                           .dscale = o.out(),
+                           .dshift = o.out(),
+                           .scratch = o.scratch(),
+                           .accumulate = o.accumulate()});
+}
+
+Kernel bind_linear(Operands& o) {
+  return o.kernel<k::linear, k::linear_reference>(k::LinearArgs{.x = o.in(),
+                                                                .w = weight(o),
+                                                                .bias = o.in_if(o.flag("bias")),
+                                                                .y = o.out(),
+                                                                .scratch = o.scratch(),
+                                                                .rows_dims = rows_dims(o)});
+}
+
+Kernel bind_linear_gelu(Operands& o) {
+  auto const& name = o.attributes().string("activation");
+  if (name != "gelu" && name != "relu") {
+    fail({.code = "runtime.bind.activation",
+          .subject = o.where(),
+          .found = text("activation = \"", name, "\""),
+          .expected = "gelu or relu",
+          .fix = "correct the program, or the fusion that wrote the attribute"});
+  }
+  return o.kernel<k::linear_gelu, k::linear_gelu_reference>(
+      k::LinearGeluArgs{.x = o.in(),
+                        .w = weight(o),
+                        .bias = o.in_if(o.flag("bias")),
+                        .z = o.out(),
+                        .y = o.out(),
+                        .scratch = o.scratch(),
+                        .rows_dims = rows_dims(o),
+                        .activation = name == "relu" ? k::Activation::relu : k::Activation::gelu});
+}
+
+Kernel bind_linear_grad_input(Operands& o) {
+  return o.kernel<k::linear_grad_input, k::linear_grad_input_reference>(k::LinearGradInputArgs{
+      .dy = o.in(), .w = weight(o), .dx = o.out(), .scratch = o.scratch(), .rows_dims = rows_dims(o)});
+}
+
+Kernel bind_linear_grad_weight(Operands& o) {
+  return o.kernel<k::linear_grad_weight, k::linear_grad_weight_reference>(
+      k::LinearGradWeightArgs{.dy = o.in(),
+                              .x = o.in(),
+                              .dw = o.out(),
+                              .dbias = o.out_if(o.flag("bias")),
+                              .scratch = o.scratch(),
+                              .rows_dims = rows_dims(o),
+                              .accumulate = o.accumulate()});
+}
+
+Kernel bind_gelu(Operands& o) { return o.kernel<k::gelu, k::gelu_reference>(k::GeluArgs{.z = o.in(), .y = o.out()}); }
+
+Kernel bind_gelu_grad(Operands& o) {
+  return o.kernel<k::gelu_grad, k::gelu_grad_reference>(k::GeluGradArgs{.dy = o.in(), .z = o.in(), .dz = o.out()});
+}
+
+Kernel bind_relu(Operands& o) { return o.kernel<k::relu, k::relu_reference>(k::ReluArgs{.z = o.in(), .y = o.out()}); }
+
+Kernel bind_relu_grad(Operands& o) {
+  return o.kernel<k::relu_grad, k::relu_grad_reference>(k::ReluGradArgs{.dy = o.in(), .z = o.in(), .dz = o.out()});
+}
+
+Kernel bind_attention(Operands& o) {
+  return o.kernel<k::attention, k::attention_reference>(k::AttentionArgs{.qkv = o.in(),
+                                                                         .rng = o.in_if(probability(o) > 0),
+                                                                         .y = o.out(),
+                                                                         .lse = o.out(),
+                                                                         .scratch = o.scratch(),
+                                                                         .causal = o.flag("causal"),
+                                                                         .p = probability(o),
+                                                                         .operation = operation(o),
+                                                                         .sample = sample(o)});
+}
+
+Kernel bind_attention_grad(Operands& o) {
+  return o.kernel<k::attention_grad, k::attention_grad_reference>(
+      k::AttentionGradArgs{.dy = o.in(),
+                           .qkv = o.in(),
+                           .y = o.in(),
+                           .lse = o.in(),
+                           .rng = o.in_if(probability(o) > 0),
+                           .dqkv = o.out(),
+                           .scratch = o.scratch(),
+                           .causal = o.flag("causal"),
+                           .p = probability(o),
+                           .operation = operation(o),
+                           .sample = sample(o)});
+}
+
+Kernel bind_attention_cached(Operands& o) {
+  auto const qkv = o.in(), cache_k = o.in(), cache_v = o.in(), position = o.in();
+  auto const y = o.out();
+  return o.kernel<k::attention_cached, k::attention_cached_reference>(
+      k::AttentionCachedArgs{.qkv = qkv,
+                             .cache_k = o.out_over(cache_k),
+                             .cache_v = o.out_over(cache_v),
+                             .position = position,
+                             .y = y,
+                             .scratch = o.scratch(),
+                             .causal = o.flag("causal")});
+}
+
+Kernel bind_add(Operands& o) {
+  return o.kernel<k::add, k::add_reference>(k::AddArgs{.a = o.in(), .b = o.in(), .y = o.out()});
+}
+
+Kernel bind_cast(Operands& o) { return o.kernel<k::cast, k::cast_reference>(k::CastArgs{.x = o.in(), .y = o.out()}); }
+
+Kernel bind_select_token(Operands& o) {
+  return o.kernel<k::select_token, k::select_token_reference>(
+      k::SelectTokenArgs{.x = o.in(), .last = o.in(), .y = o.out()});
+}
+
+Kernel bind_head_loss_stats(Operands& o) {
+  return o.kernel<k::head_loss_stats, k::head_loss_stats_reference>(
+      k::HeadLossStatsArgs{.x = o.in(),
+                           .w = weight(o),
+                           .bias = o.in_if(o.flag("bias")),
+                           .targets = o.in(),
+                           .max = o.out(),
+                           .sum = o.out(),
+                           .target = o.out(),
+                           .scratch = o.scratch()});
+}
+
+Kernel bind_loss_sum(Operands& o) {
+  return o.kernel<k::loss_sum, k::loss_sum_reference>(k::LossSumArgs{.max = o.in(),
+                                                                     .sum = o.in(),
+                                                                     .target = o.in(),
+                                                                     .targets = o.in(),
+                                                                     .loss = o.out(),
+                                                                     .accumulate = o.accumulate()});
+}
+
+Kernel bind_head_loss_grad(Operands& o) {
+  return o.kernel<k::head_loss_grad, k::head_loss_grad_reference>(k::HeadLossGradArgs{.x = o.in(),
+                                                                                      .w = weight(o),
+                                                                                      .bias = o.in_if(o.flag("bias")),
+                                                                                      .targets = o.in(),
+                                                                                      .max = o.in(),
+                                                                                      .sum = o.in(),
+                                                                                      .dx = o.out(),
+                                                                                      .dw = o.out(),
+                                                                                      .dbias = o.out_if(o.flag("bias")),
+                                                                                      .scratch = o.scratch(),
+                                                                                      .accumulate = o.accumulate()});
+}
+
+Kernel bind_head_loss(Operands& o) {
+  return o.kernel<k::head_loss, k::head_loss_reference>(k::HeadLossArgs{.x = o.in(),
+                                                                        .w = weight(o),
+                                                                        .bias = o.in_if(o.flag("bias")),
+                                                                        .targets = o.in(),
+                                                                        .loss = o.out(),
+                                                                        .dx = o.out(),
+                                                                        .dw = o.out(),
+                                                                        .dbias = o.out_if(o.flag("bias")),
+                                                                        .scratch = o.scratch(),
+                                                                        .accumulate = o.accumulate()});
+}
+
+Kernel bind_adamw(Operands& o) {
+  auto const g = o.in(), p = o.in(), m = o.in(), v = o.in();
+  return o.kernel<k::adamw, k::adamw_reference>(k::AdamWArgs{.g = g,
+                                                             .p = o.out_over(p),
+                                                             .m = o.out_over(m),
+                                                             .v = o.out_over(v),
+                                                             .hyper = o.in(),
+                                                             .beta1 = o.attributes().real("beta1"),
+                                                             .beta2 = o.attributes().real("beta2"),
+                                                             .eps = o.attributes().real("eps"),
+                                                             .weight_decay = o.attributes().real("weight_decay")});
+}
+
+Kernel bind_sgd(Operands& o) {
+  auto const g = o.in(), p = o.in(), m = o.in();
+  return o.kernel<k::sgd, k::sgd_reference>(k::SgdArgs{.g = g,
+                                                       .p = o.out_over(p),
+                                                       .m = o.out_over(m),
+                                                       .hyper = o.in(),
+                                                       .momentum = o.attributes().real("momentum"),
+                                                       .weight_decay = o.attributes().real("weight_decay")});
+}
+
+/// The arguments name a list; it lives beside them.
+struct NormArgs {
+  std::vector<TensorRef> g;
+  TensorRef norm;
+};
+
+void square_norm(device::Stream& stream, NormArgs const& a) { k::square_norm(stream, {.g = a.g, .norm = a.norm}); }
+void square_norm_reference(NormArgs const& a) { k::square_norm_reference({.g = a.g, .norm = a.norm}); }
+
+Kernel bind_square_norm(Operands& o) {
+  return o.kernel<square_norm, square_norm_reference>(NormArgs{.g = o.all_in(), .norm = o.out()});
+}
+
+[[noreturn]] void pack_nothing(k::PackWeightArgs const& a) {
+  fail({.code = "runtime.bind.packed",
+        .subject = "pack_weight",
+        .found = text("a program that packs a weight ", a.w.spec),
+        .expected = "plain weights for the plain reference kernels",
+        .fix = "plan with Machine::packs_weights = false"});
+}
+
+Kernel bind_pack_weight(Operands& o) {
+  auto const& a = o.attributes();
+  return o.kernel<k::pack_weight, pack_nothing>(
+      k::PackWeightArgs{.w = o.in(),
+                        .packed = o.out(),
+                        .scratch = o.scratch(),
+                        .n = a.integer("n"),
+                        .k = a.integer("k"),
+                        .rows = a.integer("rows"),
+                        .dtype = o.dtype("dtype"),
+                        .use = a.string("use") == "backward" ? k::PackUse::backward : k::PackUse::forward});
+}
+
+Kernel bind_zero(Operands& o) { return o.kernel<k::zero, k::zero_reference>(k::ZeroArgs{.y = o.out()}); }
+
+Kernel bind_fill(Operands& o) {
+  return o.kernel<k::fill, k::fill_reference>(k::FillArgs{.y = o.out(), .value = o.attributes().real("value")});
+}
+
+constexpr Binder binders[] = {
+    {"adamw", bind_adamw},
+    {"add", bind_add},
+    {"add_layer_norm", bind_add_layer_norm},
+    {"attention", bind_attention},
+    {"attention_cached", bind_attention_cached},
+    {"attention_grad", bind_attention_grad},
+    {"cast", bind_cast},
+    {"dropout", bind_dropout},
+    {"embedding", bind_embedding},
+    {"embedding_grad", bind_embedding_grad},
+    {"fill", bind_fill},
+    {"gelu", bind_gelu},
+    {"gelu_grad", bind_gelu_grad},
+    {"head_loss", bind_head_loss},
+    {"head_loss_grad", bind_head_loss_grad},
+    {"head_loss_stats", bind_head_loss_stats},
+    {"layer_norm", bind_layer_norm},
+    {"layer_norm_grad", bind_layer_norm_grad},
+    {"linear", bind_linear},
+    {"linear_gelu", bind_linear_gelu},
+    {"linear_grad_input", bind_linear_grad_input},
+    {"linear_grad_weight", bind_linear_grad_weight},
+    {"loss_sum", bind_loss_sum},
+    {"pack_weight", bind_pack_weight},
+    {"relu", bind_relu},
+    {"relu_grad", bind_relu_grad},
+    {"select_token", bind_select_token},
+    {"sgd", bind_sgd},
+    {"square_norm", bind_square_norm},
+    {"zero", bind_zero},
+};
+
+}  // namespace
+
+Kernel bind_kernel(std::string_view op, Operands& operands) {
+  auto const row = std::find_if(std::begin(binders), std::end(binders), [&](Binder const& b) { return b.op == op; });
+  if (row != std::end(binders)) {
+    auto kernel = row->bind(operands);
+    operands.finish();
+    return kernel;
+  }
+  std::vector<std::string> known;
+  for (auto const& b : binders) known.emplace_back(b.op);
+  auto const near = closest(op, known);
+  fail({.code = "runtime.bind.op",
+        .subject = operands.where(),
+        .found = text("op '", op, "'"),
+        .expected = "an op with a row in src/runtime/bindings.cpp",
+        .fix = near.empty() ? text("there are ", join(known)) : text("did you mean '", near, "'?")});
+}
+
+}  // namespace lamina::runtime::detail

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lamina/device/stream.hpp"
+#include "lamina/program/program.hpp"
+#include "lamina/tensor/tensor.hpp"
+
+namespace lamina::runtime::detail {
+
+/// A kernel with its arguments filled in: calling it does nothing but the work.
+struct Kernel {
+  void (*run)(device::Stream& stream, void const* args) = nullptr;
+  std::shared_ptr<void const> args;
+
+  void operator()(device::Stream& stream) const { run(stream, args.get()); }
+};
+
+/// The operands of a step, handed out in the order of the op's row in src/graph/README.md.
+class Operands {
+ public:
+  /// `in`, `out`: the step's buffers as memory. `where` names the step in errors. `reference`: plain loops instead of
+  /// the fast kernels.
+  Operands(program::Step const& step, std::vector<TensorRef> in, std::vector<TensorRef> out, bool has_scratch,
+           bool reference, std::string where);
+
+  TensorRef in() { return next(in_, next_in_, "inputs"); }
+  TensorRef out() { return next(out_, next_out_, "outputs"); }
+  TensorRef in_if(bool there) { return there ? in() : TensorRef{}; }
+  TensorRef out_if(bool there) { return there ? out() : TensorRef{}; }
+  /// An output that is the same memory as input `input`. @throws Error "runtime.bind.in_place" when it is not.
+  TensorRef out_over(TensorRef const& input);
+  std::vector<TensorRef> all_in();
+  /// The step's last output where its role is scratch; not among the outputs above.
+  TensorRef scratch() const { return scratch_; }
+
+  Attributes const& attributes() const { return step_.attributes; }
+  bool flag(std::string_view name) const { return attributes().integer(name, 0) != 0; }
+  int accumulate() const { return static_cast<int>(attributes().integer("accumulate", 0)); }
+  DType dtype(std::string_view name) const;
+  bool reference() const { return reference_; }
+  std::string const& where() const { return where_; }
+
+  /// A kernel out of its two versions.
+  template <auto fast, auto plain, class Args>
+  Kernel kernel(Args args) const {
+    auto const held = std::make_shared<Args const>(std::move(args));
+    if (reference_) return {[](device::Stream&, void const* a) { plain(*static_cast<Args const*>(a)); }, held};
+    return {[](device::Stream& s, void const* a) { fast(s, *static_cast<Args const*>(a)); }, held};
+  }
+
+  /// @throws Error "runtime.bind.operands" when operands are left over.
+  void finish() const;
+
+ private:
+  TensorRef next(std::vector<TensorRef> const& list, std::size_t& at, char const* what);
+  [[noreturn]] void fail_operands(std::string found) const;
+
+  program::Step const& step_;
+  std::vector<TensorRef> in_, out_;
+  TensorRef scratch_;
+  bool reference_;
+  std::string where_;
+  std::size_t next_in_ = 0, next_out_ = 0;
+};
+
+/// One row of the table of kernels.
+struct Binder {
+  std::string_view op;
+  Kernel (*bind)(Operands& operands);
+};
+
+/// @throws Error "runtime.bind.op" for a kind that no kernel has, with the closest one that there is.
+Kernel bind_kernel(std::string_view op, Operands& operands);
+
+}  // namespace lamina::runtime::detail

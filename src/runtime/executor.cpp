@@ -1,0 +1,309 @@
+#include "lamina/runtime/executor.hpp"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "detail/bound_program.hpp"
+#include "lamina/base/error.hpp"
+#include "lamina/base/text.hpp"
+#include "lamina/device/arena.hpp"
+#include "lamina/device/backoff.hpp"
+#include "lamina/kernels/fill.hpp"
+
+namespace lamina::runtime {
+
+using Clock = std::chrono::steady_clock;
+using detail::Action;
+using detail::BoundProgram;
+using program::Space;
+
+namespace {
+
+/// Collective over the ranks of each group. Ranks that share several groups must make them in one order: by members,
+/// then by name.
+std::vector<comm::Communicator> make_groups(program::ProgramSet const& set, comm::Communicator const& world) {
+  auto const& members = set.binding.members;
+  std::vector<std::size_t> order(set.shape->groups.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  auto const key = [&](std::size_t g) { return std::tie(members[g], set.shape->groups[g].name); };
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return key(a) < key(b); });
+  std::vector<comm::Communicator> groups(order.size());
+  for (auto const g : order) {
+    auto const& name = set.shape->groups[g].name;
+    int tag = 0;
+    for (char const c : name) tag = (tag * 31 + static_cast<unsigned char>(c)) % 32749;
+    groups[g] = world.subgroup(members[g], name, tag);
+  }
+  return groups;
+}
+
+void check(program::ProgramSet const& set, comm::Communicator const& world) {
+  auto const& b = set.binding;
+  if (b.world != world.size() || b.rank != world.rank()) {
+    fail({.code = "runtime.bind.world",
+          .subject = text("programs of rank ", b.rank, " of ", b.world),
+          .found = text("rank ", world.rank(), " of ", world.size()),
+          .expected = "the programs of this rank and this number of ranks",
+          .fix = "lower the plan for the world that runs it"});
+  }
+  for (std::size_t g = 0; g < set.shape->groups.size(); ++g) {
+    bool const listed =
+        g < b.members.size() && std::find(b.members[g].begin(), b.members[g].end(), b.rank) != b.members[g].end();
+    if (listed && set.shape->groups[g].transport == program::Transport::mpi) continue;
+    fail({.code = "runtime.bind.group",
+          .subject = text("group '", set.shape->groups[g].name, "'"),
+          .found = listed ? text("transport ", name_of(set.shape->groups[g].transport))
+                          : text("a member list without rank ", b.rank),
+          .expected = "members that include this rank; transport mpi (others are not available yet)",
+          .fix = "correct the binding of the program set"});
+  }
+  for (std::size_t s = 0; s < set.shape->arena_bytes.size(); ++s) {
+    if (s == static_cast<std::size_t>(Space::host) || set.shape->arena_bytes[s] == 0) continue;
+    fail({.code = "runtime.bind.space",
+          .subject = text("arena of space ", name_of(static_cast<Space>(s))),
+          .found = text(set.shape->arena_bytes[s], " bytes"),
+          .expected = "0: only host memory is available yet",
+          .fix = "place all buffers on the host"});
+  }
+}
+
+}  // namespace
+
+struct Executor::Impl {
+  Impl(program::ProgramSet s, comm::Communicator const& world, ExecutorOptions options)
+      : set(std::move(s)), groups((check(set, world), make_groups(set, world))) {
+    for (auto const bytes : set.shape->arena_bytes) arenas.emplace_back(bytes);
+    for (auto const& arena : arenas) bases.push_back(arena.at(0));
+    if (!groups.empty()) service.emplace();
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+      group_streams.push_back(std::make_unique<device::Stream>(*service));
+    }
+    touch(options.reference_kernels);
+    detail::Streams streams{&compute, {}, nullptr};
+    for (auto const& stream : group_streams) streams.groups.push_back(stream.get());
+    detail::Memory const memory{set, bases};
+    for (auto const& program : set.shape->programs) {
+      auto const has_copy = [](auto const& stream) { return stream.name == "copy"; };
+      if (!copy && std::any_of(program.streams.begin(), program.streams.end(), has_copy)) {
+        if (!service) service.emplace();
+        copy = std::make_unique<device::Stream>(*service);
+      }
+      streams.copy = copy.get();
+      programs.push_back(detail::bind_program(program, memory, streams, groups, options.reference_kernels));
+      for (std::size_t i = 0; i < program.steps.size(); ++i) {
+        programs.back().actions[i].profile = profile_row(program.steps[i]);
+      }
+    }
+  }
+
+  /// Pages go to the NUMA node of whoever touches them first: for what outlives a program, the threads of the kernels,
+  /// in the partition that kernels use. Everything else is first touched by the kernel that writes it.
+  void touch(bool reference_kernels) {
+    if (reference_kernels) return;
+    detail::Memory const memory{set, bases};
+    for (std::size_t b = 0; b < set.shape->buffers.size(); ++b) {
+      auto const& buffer = set.shape->buffers[b];
+      if (buffer.program == -1 && buffer.spec.count() > 0) {
+        kernels::zero(compute, {.y = memory.ref(static_cast<int>(b))});
+      }
+    }
+  }
+
+  int profile_row(program::Step const& step) {
+    auto const op = step.op.empty() ? std::string(name_of(step.kind)) : step.op;
+    auto const known = std::find_if(rows.begin(), rows.end(), [&](ProfileRow const& r) { return r.op == op; });
+    auto const at = static_cast<int>(known - rows.begin());
+    if (known == rows.end()) rows.push_back({.op = op});
+    return at;
+  }
+
+  BoundProgram* find(std::string_view name) {
+    auto const at =
+        std::find_if(programs.begin(), programs.end(), [&](auto const& p) { return p.program->name == name; });
+    return at == programs.end() ? nullptr : &*at;
+  }
+
+  void run(BoundProgram& bound);
+  void wait(BoundProgram& bound, device::Stream& stream, std::uint64_t count);
+  [[noreturn]] void fail_step(BoundProgram const& bound, int step, std::exception_ptr error);
+  [[noreturn]] void fail_stream(BoundProgram const& bound, device::Stream& stream);
+
+  program::ProgramSet set;
+  std::vector<comm::Communicator> groups;
+  std::vector<device::Arena> arenas;
+  std::vector<void*> bases;
+  device::Stream compute;  // never has tasks: kernels run in the calling thread
+  // Destroyed in reverse: streams wait for their tasks, then the service ends, then the programs free the tasks.
+  std::vector<BoundProgram> programs;
+  std::optional<device::Service> service;
+  std::vector<std::unique_ptr<device::Stream>> group_streams;
+  std::unique_ptr<device::Stream> copy;
+
+  std::vector<ProfileRow> rows;
+  bool profiling = false;
+  Clock::duration exposed{};
+
+  // What `position` reads: the program's index, the step and whether it waits, written by the compute thread alone.
+  std::atomic<std::uint64_t> state{0}, changes{0};
+  void publish(BoundProgram const& bound, int step, bool waiting) {
+    auto const index = static_cast<std::uint64_t>(&bound - programs.data()) + 1;
+    state.store(index << 40 | static_cast<std::uint64_t>(step + 1) << 1 | (waiting ? 1 : 0), std::memory_order_relaxed);
+    changes.store(changes.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
+};
+
+void Executor::Impl::fail_step(BoundProgram const& bound, int step, std::exception_ptr error) {
+  for (auto& stream : group_streams) stream->cancel();
+  if (copy) copy->cancel();
+  auto const where = detail::describe(set, *bound.program, step);
+  try {
+    std::rethrow_exception(std::move(error));
+  } catch (Error const& e) {
+    auto info = e.info();
+    info.subject = text(where, ": ", info.subject);
+    fail(std::move(info));
+  } catch (std::exception const& e) {
+    fail({.code = "runtime.step.exception",
+          .subject = where,
+          .found = e.what(),
+          .expected = "a step that ends normally",
+          .fix = "report this with the output of `lamina plan --print program`"});
+  }
+}
+
+void Executor::Impl::fail_stream(BoundProgram const& bound, device::Stream& stream) {
+  int step = 0;
+  for (std::size_t i = 0; i < bound.actions.size(); ++i) {
+    if (bound.actions[i].stream == &stream && bound.tokens[i].count > stream.failed_task()) {
+      step = static_cast<int>(i);
+      break;
+    }
+  }
+  try {
+    stream.wait_for(stream.failed_task() + 1);
+  } catch (...) {
+    fail_step(bound, step, std::current_exception());
+  }
+  std::terminate();  // a failed stream rethrows
+}
+
+/// A failure of one stream ends the wait for any other: its peer may be gone.
+void Executor::Impl::wait(BoundProgram& bound, device::Stream& stream, std::uint64_t count) {
+  auto const start = Clock::now();
+  for (device::Backoff backoff(std::chrono::microseconds(50)); stream.finished() < count; backoff.pause()) {
+    for (auto* other : bound.streams) {
+      if (other->failed()) fail_stream(bound, *other);
+    }
+  }
+  exposed += Clock::now() - start;
+  if (stream.failed()) fail_stream(bound, stream);
+}
+
+void Executor::Impl::run(BoundProgram& bound) {
+  exposed = {};
+  for (std::size_t i = 0; i < bound.actions.size(); ++i) {
+    auto& action = bound.actions[i];
+    auto const step = static_cast<int>(i);
+    if (action.stream) {
+      for (auto const& wait_task : action.waits) action.stream->enqueue(*wait_task);
+      for (auto const& task : action.tasks) action.stream->enqueue(*task);
+      bound.tokens[i].count = action.stream->issued();
+      ++action.calls;
+      continue;
+    }
+    publish(bound, step, !action.after.empty());
+    for (int const other : action.after) wait(bound, *bound.tokens[other].stream, bound.tokens[other].count);
+    if (!action.after.empty()) publish(bound, step, false);
+    try {
+      if (profiling) {
+        auto const start = Clock::now();
+        action.kernel(compute);
+        action.ns += std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
+        ++action.calls;
+      } else {
+        action.kernel(compute);
+      }
+    } catch (...) {
+      fail_step(bound, step, std::current_exception());
+    }
+  }
+  publish(bound, -1, !bound.streams.empty());
+  for (auto* stream : bound.streams) wait(bound, *stream, stream->issued());
+  publish(bound, -1, false);
+}
+
+Executor::Executor(program::ProgramSet set, comm::Communicator world, ExecutorOptions options)
+    : impl_(std::make_unique<Impl>(std::move(set), world, options)) {}
+
+Executor::~Executor() = default;
+
+void Executor::run(std::string_view program) {
+  if (auto* const bound = impl_->find(program)) return impl_->run(*bound);
+  std::vector<std::string> names;
+  for (auto const& p : impl_->programs) names.push_back(p.program->name);
+  fail({.code = "runtime.program.unknown",
+        .subject = text("program '", program, "'"),
+        .found = "no program of that name in the set",
+        .expected = text("one of: ", join(names)),
+        .fix = "plan for a purpose that has this program"});
+}
+
+bool Executor::has_program(std::string_view program) const { return impl_->find(program) != nullptr; }
+
+TensorRef Executor::buffer(std::string_view name, Role role) const {
+  int const id = impl_->set.shape->find_buffer(name, role);
+  if (id >= 0) return detail::Memory{impl_->set, impl_->bases}.ref(id);
+  std::vector<std::string> names;
+  for (auto const& b : impl_->set.shape->buffers) {
+    if (b.role == role && b.program == -1) names.push_back(b.name);
+  }
+  auto const near = closest(name, names);
+  fail({.code = "runtime.buffer.unknown",
+        .subject = text("buffer '", name, "' of role ", role),
+        .found = text("none among ", names.size(), " buffers of that role"),
+        .expected = "a buffer of the program set",
+        .fix = near.empty() ? std::string("see `lamina plan --print program`") : text("did you mean '", near, "'?")});
+}
+
+program::ProgramSet const& Executor::set() const { return impl_->set; }
+
+void Executor::enable_profile(bool on) {
+  take_profile();
+  impl_->profiling = on;
+}
+
+std::vector<ProfileRow> Executor::take_profile() {
+  auto rows = impl_->rows;
+  for (auto& bound : impl_->programs) {
+    for (std::size_t i = 0; i < bound.actions.size(); ++i) {
+      auto& action = bound.actions[i];
+      auto const& step = bound.program->steps[i];
+      for (auto const& task : action.tasks) action.ns += task->take_ns();
+      auto& row = rows[action.profile];
+      auto const calls = std::exchange(action.calls, 0);
+      row.calls += calls, row.flops += calls * step.flops, row.bytes += calls * step.bytes;
+      row.seconds += 1e-9 * static_cast<double>(std::exchange(action.ns, 0));
+    }
+  }
+  std::erase_if(rows, [](ProfileRow const& r) { return r.calls == 0; });
+  std::stable_sort(rows.begin(), rows.end(), [](auto const& a, auto const& b) { return a.seconds > b.seconds; });
+  return rows;
+}
+
+double Executor::exposed_communication_seconds() const { return std::chrono::duration<double>(impl_->exposed).count(); }
+
+Position Executor::position() const {
+  Position p;
+  p.changes = impl_->changes.load(std::memory_order_acquire);
+  auto const where = impl_->state.load(std::memory_order_relaxed);
+  if (where == 0) return p;
+  p.program = impl_->programs[(where >> 40) - 1].program->name;
+  p.step = static_cast<int>((where >> 1) & 0x7fffffff) - 1;
+  p.waiting = (where & 1) != 0;
+  return p;
+}
+
+}  // namespace lamina::runtime
