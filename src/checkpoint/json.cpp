@@ -1,5 +1,6 @@
 #include "checkpoint/detail/json.hpp"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 #include <vector>
@@ -79,7 +80,8 @@ class Builder : public nlohmann::json_sax<Json> {
     if (auto const at = reason.find("] "); at != reason.npos) reason.remove_prefix(at + 2);
     fail({.code = source_.code + ".json",
           .subject = source_.file,
-          .found = text("byte ", source_.begin + static_cast<std::int64_t>(position), ": ", reason),
+          .found = text("byte ", source_.begin + static_cast<std::int64_t>(std::max<std::size_t>(position, 1)) - 1,
+                        ": ", reason),
           .expected = "one JSON value in UTF-8",
           .fix = source_.fix});
   }
