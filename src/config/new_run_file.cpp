@@ -66,7 +66,7 @@ std::string line_of(detail::Key const& key, RunConfig const& config) {
   std::string note(key.help);
   if (key.kind == detail::Kind::choice) {
     auto const words = available_choices(key);
-    if (words.size() > 1) note = text(join(words, " | "), ": ", note);
+    if (words.size() > 1) note = text(join(words, " | "), "; ", note);
   }
   constexpr std::size_t column = 34;
   line += std::string(line.size() < column ? column - line.size() : 2, ' ');

@@ -15,6 +15,14 @@ std::string number(double x) {
   return s;
 }
 
+// As people write it: 6e-4, where the shortest text of the library is 6e-04.
+std::string real(double x) {
+  auto s = exact(x);
+  auto const e = s.find('e');
+  if (e != s.npos && e + 2 < s.size() && s[e + 2] == '0') s.erase(e + 2, 1);
+  return s;
+}
+
 std::string limit_text(Key const& key, double x) {
   if (key.kind == Kind::bytes) return exact_bytes(static_cast<std::int64_t>(x));
   if (key.kind == Kind::seconds) return exact_seconds(x);
@@ -105,7 +113,7 @@ std::string to_toml(Key const& key, RunConfig const& config) {
     }
     case Kind::real: {
       auto const d = *std::get<double*>(field);
-      return automatic(d) ? quoted(key.limits.automatic) : exact(d);
+      return automatic(d) ? quoted(key.limits.automatic) : real(d);
     }
     case Kind::bytes: {
       auto const i = *std::get<std::int64_t*>(field);
@@ -119,7 +127,7 @@ std::string to_toml(Key const& key, RunConfig const& config) {
       return list_text(*std::get<std::vector<std::int64_t>*>(field), [](std::int64_t i) { return text(i); });
     case Kind::two_reals: {
       auto const two = std::get<TwoReals>(field);
-      return text('[', exact(*two.first), ", ", exact(*two.second), ']');
+      return text('[', real(*two.first), ", ", real(*two.second), ']');
     }
     case Kind::fixed:
       break;

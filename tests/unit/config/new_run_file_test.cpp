@@ -62,7 +62,7 @@ TEST(KeyHelp, lists_every_key_once_with_its_help) {
     auto const at = std::find_if(keys.begin(), keys.end(), [&](auto const& k) { return k.name == name; });
     return at == keys.end() ? config::KeyHelp{} : *at;
   };
-  EXPECT_EQ(find("optimizer.lr").default_value, "6e-04");
+  EXPECT_EQ(find("optimizer.lr").default_value, "6e-4");
   EXPECT_EQ(find("model.kind").choices, (std::vector<std::string>{"gpt", "mlp"}));
   EXPECT_EQ(find("parallel.transport").choices, (std::vector<std::string>{"auto", "mpi"}));
   EXPECT_EQ(find("model.tied").choices, (std::vector<std::string>{"true", "false"}));
