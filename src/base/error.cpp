@@ -10,7 +10,7 @@ namespace lamina {
 namespace {
 
 // Longest prefix wins. What a user can fix in the run file is `usage`.
-constexpr std::array<std::pair<std::string_view, ExitCode>, 30> exit_codes{{
+constexpr std::array<std::pair<std::string_view, ExitCode>, 31> exit_codes{{
     {"app.", ExitCode::usage},
     {"base.fault.", ExitCode::usage},
     {"base.units.", ExitCode::usage},
@@ -35,6 +35,7 @@ constexpr std::array<std::pair<std::string_view, ExitCode>, 30> exit_codes{{
     {"program.parse.", ExitCode::bad_input},
     {"runtime.environment.", ExitCode::environment},
     {"runtime.watchdog.", ExitCode::peer_lost},
+    {"tensor.shape.", ExitCode::usage},
     {"train.environment.", ExitCode::environment},
     {"train.numerics.", ExitCode::numerical},
     {"train.resume.", ExitCode::bad_input},

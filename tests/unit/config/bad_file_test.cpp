@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "lamina/base/philox.hpp"
 #include "unit/config/config_test.hpp"
 
 // Row 14 of the fault list: whatever a run file contains, there is one clear message and no crash.
@@ -77,6 +78,44 @@ TEST(BadFile, many_problems_are_all_told) {
   std::string lines = "[run]\ndir = \"x\"\n";
   for (int i = 0; i < 300; ++i) lines += text("key", i, " = 1\n");
   EXPECT_THAT(problems(lines), HasSubstr("303 problems"));
+}
+
+// Bytes of a good file changed, dropped, doubled and swapped: it is refused with exit code 2, or it reads back.
+TEST(BadFile, damaged_files_are_refused_or_read_back) {
+  auto const whole = config::print(config::parse(minimal(), "run.toml"));
+  std::string const symbols = "[]{}=.,#\"'\\\n -+_eE09azxtrue\x80\xc3";
+  int refused = 0, accepted = 0;
+  for (std::uint32_t i = 0; i < 3000; ++i) {
+    auto file = whole;
+    for (std::uint32_t change = 0; change <= i % 4; ++change) {
+      auto const w = Philox::words(14, {i, change, 0, 0});
+      auto const at = w[0] % file.size();
+      switch (w[1] % 4) {
+        case 0:
+          file[at] = symbols[w[2] % symbols.size()];
+          break;
+        case 1:
+          file.erase(at, 1 + w[2] % 20);
+          break;
+        case 2:
+          file.insert(at, file.substr(w[2] % file.size(), 1 + w[3] % 20));
+          break;
+        default:
+          std::swap(file[at], file[w[2] % file.size()]);
+          break;
+      }
+    }
+    try {
+      auto const c = config::parse(file, "run.toml");
+      ++accepted;
+      EXPECT_EQ(config::parse(config::print(c), "printed"), c) << file;
+    } catch (Error const& e) {
+      ++refused;
+      EXPECT_EQ(e.exit_code(), ExitCode::usage) << e.what();
+    }
+  }
+  EXPECT_GT(refused, 500);
+  EXPECT_GT(accepted, 10);
 }
 
 class Folder : public ::testing::Test {
