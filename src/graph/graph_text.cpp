@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <sstream>
 
 #include "lamina/base/hash.hpp"
@@ -36,18 +35,10 @@ std::string spec_text(Value const& v) {
   return out + ']';
 }
 
-/// How a value is called in a node's line: names are unique within a role.
+/// How a value is called in a node's line: gradients and moments have the name of their parameter.
 std::string reference(Value const& v) {
-  switch (v.role) {
-    case Role::activation:
-      return v.name;
-    case Role::gradient:
-    case Role::moment1:
-    case Role::moment2:
-      return text(v.name, " (", v.role, ')');
-    default:
-      return v.name;
-  }
+  bool const derived = v.role == Role::gradient || v.role == Role::moment1 || v.role == Role::moment2;
+  return derived ? text(v.name, " (", v.role, ')') : v.name;
 }
 
 std::string output_text(Graph const& graph, Value const& v) {
