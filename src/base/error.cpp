@@ -10,7 +10,7 @@ namespace lamina {
 namespace {
 
 // Longest prefix wins. What a user can fix in the run file is `usage`.
-constexpr std::array<std::pair<std::string_view, ExitCode>, 31> exit_codes{{
+constexpr std::array<std::pair<std::string_view, ExitCode>, 32> exit_codes{{
     {"app.", ExitCode::usage},
     {"base.fault.", ExitCode::usage},
     {"base.units.", ExitCode::usage},
@@ -32,6 +32,7 @@ constexpr std::array<std::pair<std::string_view, ExitCode>, 31> exit_codes{{
     {"plan.", ExitCode::usage},
     {"plan.memory.", ExitCode::memory},
     {"plan.mismatch.", ExitCode::environment},
+    {"plan.verify.", ExitCode::internal},
     {"program.parse.", ExitCode::bad_input},
     {"runtime.environment.", ExitCode::environment},
     {"runtime.watchdog.", ExitCode::peer_lost},

@@ -5,6 +5,8 @@
 #include <map>
 #include <numeric>
 
+#include "lamina/base/philox.hpp"
+
 namespace lamina::plan {
 namespace {
 
@@ -13,8 +15,17 @@ using Order = std::vector<Index>;
 
 // Refinement ends by counting, not by the clock, so that every machine stops at the same point: tests of a pair in one
 // call of `pack`, and rounds of one stretch.
-constexpr std::int64_t refinement_budget = 100'000'000;
-constexpr int refinement_rounds = 50;
+constexpr std::int64_t refinement_budget = 10'000'000;
+constexpr int refinement_rounds = 200;
+
+/// The largest sum of what is in use at one time.
+std::int64_t live_bytes(std::span<Lifetime const> items) {
+  std::map<std::int64_t, std::int64_t> change;
+  for (auto const& t : items) change[t.first] += aligned(t.bytes), change[t.last + 1] -= aligned(t.bytes);
+  std::int64_t now = 0, most = 0;
+  for (auto const& [time, bytes] : change) most = std::max(most, now += bytes);
+  return most;
+}
 
 /// One stretch of time: offsets by trying orders.
 class Stretch {
@@ -29,33 +40,29 @@ class Stretch {
     for (auto const& m : meets_) pairs_ += static_cast<std::int64_t>(m.size());
   }
 
-  Packing solve(std::int64_t& budget) {
-    auto const bound = live_bytes();
+  Packing solve(std::int64_t enough, std::int64_t& budget) {
+    auto const bound = std::max(enough, live_bytes(items_));
     auto const duration = [](Lifetime const& t) { return t.last - t.first + 1; };
     Packing best;
     Order best_order;
-    auto const consider = [&](Order order) {
-      auto candidate = place(order);
-      budget -= pairs_;
-      if (best_order.empty() || candidate.bytes < best.bytes)
-        best = std::move(candidate), best_order = std::move(order);
+    std::int64_t best_ceiling = 0;
+    auto const consider = [&](Order const& order) {
+      for (std::int64_t const ceiling : {std::int64_t{0}, bound}) {
+        if (!best_order.empty() && best.bytes <= bound) return;
+        auto candidate = place(order, ceiling);
+        budget -= pairs_;
+        if (!best_order.empty() && candidate.bytes >= best.bytes) continue;
+        best = std::move(candidate), best_order = order, best_ceiling = ceiling;
+      }
     };
     consider(by([&](Lifetime const& t) { return t.bytes; }));
-    if (best.bytes > bound) consider(by([&](Lifetime const& t) { return t.bytes * duration(t); }));
-    if (best.bytes > bound) consider(by([&](Lifetime const& t) { return duration(t); }));
-    refine(best, best_order, bound, budget);
+    consider(by([&](Lifetime const& t) { return t.bytes * duration(t); }));
+    consider(by([&](Lifetime const& t) { return duration(t); }));
+    refine(best, best_order, best_ceiling, bound, budget);
     return best;
   }
 
  private:
-  std::int64_t live_bytes() const {
-    std::map<std::int64_t, std::int64_t> change;
-    for (auto const& t : items_) change[t.first] += t.bytes, change[t.last + 1] -= t.bytes;
-    std::int64_t now = 0, most = 0;
-    for (auto const& [time, bytes] : change) most = std::max(most, now += bytes);
-    return most;
-  }
-
   template <class Key>
   Order by(Key key) const {
     Order order(items_.size());
@@ -64,8 +71,10 @@ class Stretch {
     return order;
   }
 
-  /// Each in turn into the smallest gap between its placed neighbours that holds it, else behind the last.
-  Packing place(Order const& order) const {
+  /// Each in turn into the smallest gap between its placed neighbours that holds it, else behind the last. Below a
+  /// ceiling (0: none) what is left there is a gap too, filled from above: a chain in which each link meets the next,
+  /// as the residual stream is, then goes to and fro between the ends and leaves the middle whole.
+  Packing place(Order const& order, std::int64_t ceiling) const {
     Packing p{std::vector<std::int64_t>(items_.size(), -1), 0};
     std::vector<std::pair<std::int64_t, std::int64_t>> taken;
     for (Index const i : order) {
@@ -74,28 +83,37 @@ class Stretch {
         if (p.offsets[j] >= 0) taken.emplace_back(p.offsets[j], p.offsets[j] + items_[j].bytes);
       }
       std::sort(taken.begin(), taken.end());
+      auto const bytes = items_[i].bytes;
       std::int64_t end = 0, at = -1, gap = 0;
       for (auto const& [from, to] : taken) {
-        if (auto const hole = from - end; hole >= items_[i].bytes && (at < 0 || hole < gap)) at = end, gap = hole;
+        if (auto const hole = from - end; hole >= bytes && (at < 0 || hole < gap)) at = end, gap = hole;
         end = std::max(end, to);
       }
+      if (auto const hole = ceiling - end; hole >= bytes && (at < 0 || hole < gap)) at = end > 0 ? ceiling - bytes : 0;
       p.offsets[i] = at < 0 ? end : at;
-      p.bytes = std::max(p.bytes, p.offsets[i] + items_[i].bytes);
+      p.bytes = std::max(p.bytes, p.offsets[i] + bytes);
     }
     return p;
   }
 
-  /// Moves what reaches the peak to the front of the order and tries again.
-  void refine(Packing& best, Order order, std::int64_t bound, std::int64_t& budget) const {
-    auto current = best;
-    for (int round = 0; round < refinement_rounds && best.bytes > bound && budget > pairs_; ++round) {
-      std::stable_partition(order.begin(), order.end(),
-                            [&](Index i) { return current.offsets[i] + items_[i].bytes == current.bytes; });
+  /// Random moves in the order, mostly of what reaches the peak to an earlier place, kept when they do no harm.
+  void refine(Packing& best, Order order, std::int64_t ceiling, std::int64_t bound, std::int64_t& budget) const {
+    for (std::uint64_t round = 0; round < refinement_rounds && best.bytes > bound && budget > pairs_; ++round) {
+      auto const words = Philox::block(/*seed=*/0, 4 * round, /*step=*/0, /*operation=*/0);
+      Order high;
+      for (Index i = 0; i < order.size(); ++i) {
+        if (best.offsets[order[i]] + items_[order[i]].bytes == best.bytes) high.push_back(i);
+      }
+      auto const from = words[0] % 4 != 0 ? high[words[1] % high.size()] : words[1] % order.size();
+      auto const first = order.begin() + static_cast<std::ptrdiff_t>(words[2] % (from + 1));
+      auto const moved = order.begin() + static_cast<std::ptrdiff_t>(from);
+      std::rotate(first, moved, moved + 1);
       budget -= pairs_;
-      auto next = place(order);
-      if (next.offsets == current.offsets) break;
-      current = std::move(next);
-      if (current.bytes < best.bytes) best = current;
+      if (auto next = place(order, ceiling); next.bytes <= best.bytes) {
+        best = std::move(next);
+      } else {
+        std::rotate(first, first + 1, moved + 1);
+      }
     }
   }
 
@@ -106,7 +124,7 @@ class Stretch {
 
 }  // namespace
 
-Packing pack(std::span<Lifetime const> all) {
+Packing pack(std::span<Lifetime const> all, std::int64_t enough) {
   Order order;
   for (Index i = 0; i < all.size(); ++i) {
     if (all[i].bytes > 0) order.push_back(i);
@@ -129,7 +147,7 @@ Packing pack(std::span<Lifetime const> all) {
       key.push_back({aligned(t.bytes), t.first - start, t.last - start});
     }
     auto found = solved.find(key);
-    if (found == solved.end()) found = solved.emplace(key, Stretch(std::move(items)).solve(budget)).first;
+    if (found == solved.end()) found = solved.emplace(key, Stretch(std::move(items)).solve(enough, budget)).first;
     for (Index i = from; i < to; ++i) result.offsets[order[i]] = found->second.offsets[i - from];
     result.bytes = std::max(result.bytes, found->second.bytes);
     from = to;
@@ -138,9 +156,15 @@ Packing pack(std::span<Lifetime const> all) {
 }
 
 void place_transients(program::Template& shape, std::int64_t base) {
+  std::vector<std::vector<Lifetime>> uses;
+  std::int64_t enough = 0;  // what some program needs in any case: the others need no better
+  for (int p = 0; p < static_cast<int>(shape.programs.size()); ++p) {
+    uses.push_back(lifetimes(shape, p));
+    enough = std::max(enough, live_bytes(uses.back()));
+  }
   auto arena = base;
   for (int p = 0; p < static_cast<int>(shape.programs.size()); ++p) {
-    auto const packing = pack(lifetimes(shape, p));
+    auto const packing = pack(uses[static_cast<Index>(p)], enough);
     for (Index b = 0; b < shape.buffers.size(); ++b) {
       if (shape.buffers[b].program == p) shape.buffers[b].offset = base + packing.offsets[b];
     }

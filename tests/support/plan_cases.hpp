@@ -13,7 +13,7 @@ struct PlanCase {
   std::int64_t world = 1, micro = 2, global = 4;
   std::int64_t layers = 2, hidden = 16, heads = 2, tokens = 8, vocab = 40;
   double dropout = 0;
-  bool tied = true, bf16 = false, fuse = true, overlap = true, packs = true, head_bias = false;
+  bool tied = true, head_bias = false, bf16 = false, fuse = true, overlap = true, packs = true;
   std::int64_t bucket = 25 << 20;
   std::string optimizer = "adamw", norm = "pre", activation = "gelu";
   int threads = 2;

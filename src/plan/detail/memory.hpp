@@ -26,10 +26,11 @@ struct Packing {
 };
 
 /// Offsets such that no two lifetimes that meet share bytes. Greedy by size with best fit (Pisarchyk and Lee,
-/// "Efficient memory management for deep neural net inference", MLSys 2020), also greedy by area and by duration;
-/// then what sits on the peak is placed earlier, within a fixed budget of work, and the best of all is kept. Stretches
-/// of time that nothing spans are solved on their own, equal ones once. Deterministic.
-Packing pack(std::span<Lifetime const> lifetimes);
+/// "Efficient memory management for deep neural net inference", MLSys 2020), also greedy by area and by duration; then,
+/// while more than the liveness bound and more than `enough` is needed, a random search over orders from the best of
+/// these (seeded, with a fixed budget of work). Stretches of time that nothing spans are solved on their own, equal
+/// ones once. Deterministic.
+Packing pack(std::span<Lifetime const> lifetimes, std::int64_t enough = 0);
 
 /// Lifetimes of the buffers of one program (others get bytes = 0), from stream order and `after`.
 std::vector<Lifetime> lifetimes(program::Template const& shape, int program);

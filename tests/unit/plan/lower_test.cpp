@@ -1,0 +1,235 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+#include "lamina/base/text.hpp"
+#include "support/plan_cases.hpp"
+
+namespace lamina::plan {
+namespace {
+
+using program::Program;
+using program::ProgramSet;
+using program::Step;
+using program::StepKind;
+using test::PlanCase;
+
+ProgramSet set_of(PlanCase const& c, int rank = 0, Purpose purpose = Purpose::train) {
+  return lower(*test::make_plan(c, purpose), rank);
+}
+
+std::vector<std::string> program_names(ProgramSet const& set) {
+  std::vector<std::string> names;
+  for (auto const& p : set.shape->programs) names.push_back(p.name);
+  return names;
+}
+
+std::vector<Step> steps_of(ProgramSet const& set, std::string_view program, std::string_view op) {
+  std::vector<Step> found;
+  for (auto const& s : set.shape->find_program(program)->steps) {
+    if (s.op == op) found.push_back(s);
+  }
+  return found;
+}
+
+std::vector<int> reductions(Program const& p) {
+  std::vector<int> ids;
+  for (std::size_t i = 0; i < p.steps.size(); ++i) {
+    if (p.steps[i].kind == StepKind::all_reduce) ids.push_back(static_cast<int>(i));
+  }
+  return ids;
+}
+
+TEST(Lower, makes_the_programs_that_the_purpose_needs) {
+  using ::testing::ElementsAre;
+  EXPECT_THAT(program_names(set_of({})), ElementsAre("forward_backward", "control", "update", "refresh", "eval"));
+  EXPECT_THAT(program_names(set_of({}, 0, Purpose::eval)), ElementsAre("control", "refresh", "eval"));
+  EXPECT_THAT(program_names(set_of({}, 0, Purpose::generate)), ElementsAre("refresh", "prefill", "decode"));
+}
+
+TEST(Lower, has_no_communication_on_one_rank) {
+  auto const set = set_of({});
+  EXPECT_TRUE(set.shape->groups.empty());
+  for (auto const& p : set.shape->programs) {
+    EXPECT_EQ(p.streams.size(), 1u) << p.name;
+    for (auto const& s : p.steps) EXPECT_EQ(s.kind, StepKind::kernel);
+  }
+  EXPECT_TRUE(set.shape->find_program("control")->steps.empty());
+}
+
+TEST(Lower, gives_every_micro_batch_its_inputs_and_its_first_sample) {
+  auto const set = set_of({.micro = 3, .global = 9, .dropout = 0.1});
+  for (int m = 0; m < 3; ++m) {
+    for (auto const* name : {"tokens", "targets"}) {
+      int const b = set.shape->find_buffer(text(name, ".", m), Role::input);
+      ASSERT_GE(b, 0);
+      EXPECT_EQ(set.shape->buffers[static_cast<std::size_t>(b)].spec, (TensorSpec{DType::i32, {3, 8}}));
+    }
+  }
+  EXPECT_EQ(set.shape->find_buffer("tokens.3", Role::input), -1);
+  for (auto const* op : {"dropout", "attention", "attention_grad"}) {
+    auto const steps = steps_of(set, "forward_backward", op);
+    EXPECT_FALSE(steps.empty());
+    for (auto const& s : steps) EXPECT_EQ(s.attributes.integer("sample"), 3 * s.micro_batch) << op;
+  }
+}
+
+TEST(Lower, overwrites_with_the_first_writer_of_a_step_and_accumulates_with_the_others) {
+  auto const set = set_of({.micro = 1, .global = 3});
+  std::map<int, int> writes;
+  for (auto const& s : set.shape->find_program("forward_backward")->steps) {
+    for (std::size_t o = 0; o < s.out.size(); ++o) {
+      auto const& b = set.shape->buffers[static_cast<std::size_t>(s.out[o])];
+      if (b.role != Role::gradient && b.name != "loss") continue;
+      bool const adds = (s.attributes.integer("accumulate") >> o & 1) != 0;
+      EXPECT_EQ(adds, writes[s.out[o]]++ > 0) << b.name << " in " << s.op;
+    }
+  }
+  auto const writers = [&](char const* name, Role r) { return writes[set.shape->find_buffer(name, r)]; };
+  EXPECT_EQ(writers("embed.tokens.weight", Role::gradient), 6);  // tied: twice a micro-batch
+  EXPECT_EQ(writers("blocks.0.attn.qkv.bias", Role::gradient), 3);
+  EXPECT_EQ(writers("loss", Role::output), 3);
+}
+
+TEST(Lower, makes_an_evaluation_overwrite_its_loss) {
+  auto const set = set_of({.micro = 1, .global = 3});
+  auto const sums = steps_of(set, "eval", "loss_sum");
+  ASSERT_EQ(sums.size(), 1u);
+  EXPECT_EQ(sums[0].attributes.integer("accumulate"), 0);
+  EXPECT_EQ(sums[0].out[0], set.shape->find_buffer("eval_loss", Role::output));
+  EXPECT_EQ(steps_of(set, "eval", "embedding")[0].in[1], set.shape->find_buffer("tokens.0", Role::input));
+}
+
+TEST(Lower, reduces_every_gradient_once_after_its_last_writer) {
+  for (bool const overlap : {true, false}) {
+    auto const set = set_of({.world = 2, .micro = 1, .global = 6, .overlap = overlap, .bucket = 4000});
+    auto const& p = *set.shape->find_program("forward_backward");
+    std::map<int, int> last_writer, reduced_by;
+    int last_compute = -1;
+    for (int i = 0; i < static_cast<int>(p.steps.size()); ++i) {
+      auto const& s = p.steps[static_cast<std::size_t>(i)];
+      if (s.kind == StepKind::all_reduce) {
+        for (int const b : s.in) EXPECT_TRUE(reduced_by.emplace(b, i).second);
+        continue;
+      }
+      if (s.op == "square_norm") break;
+      for (int const b : s.out) last_writer[b] = i;
+      last_compute = i;
+    }
+    EXPECT_GT(reductions(p).size(), 4u);
+    for (auto const& b : set.shape->buffers) {
+      if (b.role != Role::gradient) continue;
+      int const id = set.shape->find_buffer(b.name, Role::gradient);
+      ASSERT_TRUE(reduced_by.contains(id)) << b.name;
+      auto const& after = p.steps[static_cast<std::size_t>(reduced_by[id])].after;
+      ASSERT_EQ(after.size(), 1u);
+      EXPECT_GE(after[0], last_writer[id]) << b.name;
+      EXPECT_TRUE(overlap || after[0] == last_compute) << b.name;
+    }
+    auto const first = p.steps[static_cast<std::size_t>(reductions(p).front())].after[0];
+    EXPECT_EQ(first < last_compute, overlap);
+  }
+}
+
+TEST(Lower, lays_gradients_out_bucket_by_bucket) {
+  auto const set = set_of({.world = 2, .bucket = 4000});
+  auto const& p = *set.shape->find_program("forward_backward");
+  std::int64_t end = -1;
+  for (int const r : reductions(p)) {
+    auto const& s = p.steps[static_cast<std::size_t>(r)];
+    std::int64_t bytes = 0;
+    for (int const b : s.in) {
+      auto const& buffer = set.shape->buffers[static_cast<std::size_t>(b)];
+      EXPECT_TRUE(end < 0 || buffer.offset == end) << buffer.name;
+      end = buffer.offset + buffer.bytes;
+      bytes += buffer.spec.bytes();
+    }
+    EXPECT_EQ(bytes, s.bytes);
+    EXPECT_TRUE(bytes <= 4000 || s.in.size() == 1);
+    EXPECT_EQ(s.in, s.out);
+    EXPECT_EQ(s.attributes.string("reduce"), "sum");
+  }
+}
+
+TEST(Lower, counts_replicated_gradients_in_the_norm_of_one_rank_only) {
+  auto const plan = test::make_plan({.world = 3, .global = 6});
+  auto const zeroth = lower(*plan, 0), first = lower(*plan, 1), second = lower(*plan, 2);
+  EXPECT_EQ(first.shape, second.shape);  // one object
+  EXPECT_NE(zeroth.shape, first.shape);
+  auto const norm = steps_of(zeroth, "forward_backward", "square_norm");
+  ASSERT_EQ(norm.size(), 1u);
+  EXPECT_EQ(norm[0].in.size(), 28u);
+  auto const& p = *zeroth.shape->find_program("forward_backward");
+  EXPECT_EQ(norm[0].after, std::vector<int>{reductions(p).back()});
+  EXPECT_TRUE(steps_of(first, "forward_backward", "square_norm").empty());
+  auto const zero = steps_of(first, "forward_backward", "zero");
+  ASSERT_EQ(zero.size(), 1u);
+  EXPECT_EQ(zero[0].out, std::vector<int>{first.shape->find_buffer("norm", Role::output)});
+}
+
+TEST(Lower, sums_the_control_block_over_all_ranks) {
+  auto const set = set_of({.world = 4, .global = 8}, 2);
+  auto const& p = *set.shape->find_program("control");
+  ASSERT_EQ(p.steps.size(), 1u);
+  EXPECT_EQ(p.steps[0].in, std::vector<int>{set.shape->find_buffer("control", Role::input)});
+  EXPECT_EQ(p.streams[1].name, "comm.control");
+  EXPECT_EQ(set.binding.members[static_cast<std::size_t>(p.steps[0].group)], (std::vector<int>{0, 1, 2, 3}));
+  EXPECT_EQ(set.binding.coordinates, (std::vector<int>{0, 2, 0}));
+}
+
+TEST(Lower, updates_every_parameter_and_then_its_working_copies) {
+  auto const set = set_of({.bf16 = true});
+  auto const& steps = set.shape->find_program("update")->steps;
+  std::map<int, int> updated;
+  for (int i = 0; i < static_cast<int>(steps.size()); ++i) {
+    auto const& s = steps[static_cast<std::size_t>(i)];
+    if (s.op == "adamw") {
+      updated[s.out[0]] = i;
+      EXPECT_EQ(s.in.back(), set.shape->find_buffer("hyper", Role::input));
+    } else {
+      EXPECT_LT(updated.at(s.in[0]), i);
+    }
+  }
+  EXPECT_EQ(updated.size(), 28u);
+  auto const& refresh = set.shape->find_program("refresh")->steps;
+  EXPECT_EQ(steps.size(), updated.size() + refresh.size());
+  EXPECT_EQ(steps_of(set, "update", "adamw")[0].attributes.real("weight_decay"), 0.1);  // embed.tokens.weight
+  EXPECT_EQ(steps_of(set, "update", "adamw")[2].attributes.real("weight_decay"), 0.0);  // a norm
+}
+
+TEST(Lower, keeps_one_moment_for_sgd) {
+  auto const set = set_of({.optimizer = "sgd"});
+  EXPECT_EQ(steps_of(set, "update", "sgd").size(), 28u);
+  for (auto const& b : set.shape->buffers) EXPECT_NE(b.role, Role::moment2);
+}
+
+TEST(Lower, shares_caches_between_prefill_and_decode) {
+  auto const set = set_of({.bf16 = true}, 0, Purpose::generate);
+  auto const prefill = steps_of(set, "prefill", "attention_cached"),
+             decode = steps_of(set, "decode", "attention_cached");
+  ASSERT_EQ(prefill.size(), 2u);
+  ASSERT_EQ(decode.size(), 2u);
+  EXPECT_EQ(prefill[1].in[1], decode[1].in[1]);
+  EXPECT_EQ(prefill[1].in[1], prefill[1].out[1]);
+  EXPECT_EQ(prefill[1].in[3], set.shape->find_buffer("position", Role::input));
+  for (auto const* name : {"prefill.tokens", "decode.tokens", "last"}) {
+    EXPECT_GE(set.shape->find_buffer(name, Role::input), 0) << name;
+  }
+  for (auto const* name : {"prefill.logits", "decode.logits"}) {
+    EXPECT_GE(set.shape->find_buffer(name, Role::output), 0) << name;
+  }
+}
+
+TEST(Lower, appends_scratch_as_the_last_output) {
+  auto const set = set_of({});
+  auto const product = steps_of(set, "forward_backward", "linear").front();
+  auto const& scratch = set.shape->buffers[static_cast<std::size_t>(product.out.back())];
+  EXPECT_EQ(scratch.role, Role::scratch);
+  EXPECT_EQ(scratch.spec.dtype, DType::u8);
+  EXPECT_EQ(product.out.size(), 2u);
+}
+
+}  // namespace
+}  // namespace lamina::plan
