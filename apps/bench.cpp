@@ -7,6 +7,7 @@
 #include "lamina/base/text.hpp"
 #include "lamina/base/units.hpp"
 #include "lamina/kernels/bench_gemm.hpp"
+#include "lamina/kernels/bench_kernels.hpp"
 
 namespace lamina::apps {
 namespace {
@@ -27,7 +28,7 @@ ExitCode bench_products(Options const& o, Parallel& p) {
   if (!o.json) std::printf("%-12s %6s %6s %6s %6s %9s %7s\n", "use", "dtype", "M", "N", "K", "GF/s", "of peak");
   for (auto const& r : rows) {
     document.push_back({{"use", r.use},
-                        {"dtype", name_of(r.dtype)},
+                        {"dtype", std::string(name_of(r.dtype))},
                         {"m", r.m},
                         {"n", r.n},
                         {"k", r.k},
@@ -103,7 +104,7 @@ ExitCode bench_limits(Options const& o, Parallel& p) {
   for (auto const& r : rows) {
     document.push_back({{"kernel", r.kernel},
                         {"size", r.size},
-                        {"dtype", name_of(r.dtype)},
+                        {"dtype", std::string(name_of(r.dtype))},
                         {"gflops_per_s", r.gflops_per_s},
                         {"gbytes_per_s", r.gbytes_per_s},
                         {"of_limit", r.of_limit}});

@@ -44,7 +44,8 @@ ExitCode list_checkpoints(Options const& o) {
       if (o.json) {
         nlohmann::ordered_json tensors = nlohmann::ordered_json::array();
         for (auto const& t : c.tensors) {
-          tensors.push_back({{"name", t.name}, {"role", name_of(t.role)}, {"spec", text(t.spec)}, {"file", t.file}});
+          tensors.push_back(
+              {{"name", t.name}, {"role", std::string(name_of(t.role))}, {"spec", text(t.spec)}, {"file", t.file}});
         }
         document.push_back({{"directory", c.directory},
                             {"step", c.state.step},
@@ -99,7 +100,7 @@ ExitCode compare_checkpoints(Options const& o) {
     bool const same = r.note.empty() && r.differing == 0;
     equal = equal && same;
     document.push_back({{"name", r.name},
-                        {"role", name_of(r.role)},
+                        {"role", std::string(name_of(r.role))},
                         {"note", r.note},
                         {"differing", r.differing},
                         {"count", r.count},

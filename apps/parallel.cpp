@@ -22,15 +22,16 @@ int numa_domains() {
   return std::max(1, domains);
 }
 
+[[noreturn]] void refuse(std::string found, std::string expected, std::string fix) {
+  fail({.code = "app.ranks.refused",
+        .subject = "--ranks",
+        .found = std::move(found),
+        .expected = std::move(expected),
+        .fix = std::move(fix)});
+}
+
 /// The counterpart of torchrun: starts this command again under mpirun.
 [[noreturn]] void execute_under_mpirun(Program const& program, std::string const& ranks, int cores) {
-  auto const refuse = [](std::string found, std::string expected, std::string fix) {
-    fail({.code = "app.ranks.refused",
-          .subject = "--ranks",
-          .found = std::move(found),
-          .expected = std::move(expected),
-          .fix = std::move(fix)});
-  };
   int const count = ranks == "auto" ? numa_domains() : std::atoi(ranks.c_str());
   if (count < 1 || (ranks != "auto" && ranks != std::to_string(count)))
     refuse(text("'", ranks, "'"), "a positive number, or auto", "correct --ranks");

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "lamina/kernels/bench_gemm.hpp"
+#include "lamina/kernels/bench_kernels.hpp"
 #include "lamina/train/environment.hpp"
 #include "train/detail/loop.hpp"
 
