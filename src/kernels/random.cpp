@@ -37,7 +37,12 @@ void quads(DropoutMask const& m, std::uint64_t quad, Words (&c)[4]) {
 }  // namespace
 
 DropoutMask::DropoutMask(TensorRef const& rng, double probability, std::uint32_t op, std::int64_t sample)
-    : seed(0), step(0), operation(op), p(static_cast<float>(probability)), first_sample(0) {
+    : seed(0),
+      step(0),
+      operation(op),
+      p(static_cast<float>(probability)),
+      kept(static_cast<float>(1 / (1 - probability))),
+      first_sample(0) {
   if (probability == 0) return;
   auto const* r = rng.as<std::int64_t>();
   seed = static_cast<std::uint64_t>(r[0]);
@@ -46,7 +51,6 @@ DropoutMask::DropoutMask(TensorRef const& rng, double probability, std::uint32_t
 }
 
 void DropoutMask::factors(std::uint64_t first, std::int64_t count, float* out) const {
-  float const kept = 1 / (1 - p);
   auto const limit = static_cast<std::uint32_t>(std::int64_t(p * 0x1p24f)) +
                      (static_cast<float>(std::int64_t(p * 0x1p24f)) < p * 0x1p24f ? 1u : 0u);  // ceil(p 2^24)
   for (std::int64_t done = 0; done < count;) {

@@ -22,14 +22,16 @@ Exec const& space();
 /// f(slot) for slot in [0, slots), one per thread: slot says which piece of scratch a thread may use.
 template <class F>
 void for_each_slot(std::string const& label, int slots, F const& f) {
+  // Left to choose a chunk itself, the policy asks for the concurrency of a new space, which allocates.
+  Kokkos::ChunkSize const one(1);
 #ifdef KOKKOS_ENABLE_SERIAL
   if (slots == 1) {  // waking the team costs more than a small kernel
     static Kokkos::Serial const serial;
-    Kokkos::parallel_for(label, Kokkos::RangePolicy<Kokkos::Serial, Kokkos::IndexType<int>>(serial, 0, 1), f);
+    Kokkos::parallel_for(label, Kokkos::RangePolicy<Kokkos::Serial, Kokkos::IndexType<int>>(serial, 0, 1, one), f);
     return;
   }
 #endif
-  Kokkos::parallel_for(label, Kokkos::RangePolicy<Exec, Kokkos::IndexType<int>>(space(), 0, slots), f);
+  Kokkos::parallel_for(label, Kokkos::RangePolicy<Exec, Kokkos::IndexType<int>>(space(), 0, slots, one), f);
 }
 
 /// f(task, slot) for every task in [0, tasks); a thread takes the next one when it is done, so tasks may differ in

@@ -11,7 +11,7 @@ namespace lamina::kernels::detail {
 struct DropoutMask {
   std::uint64_t seed;
   std::uint32_t step, operation;
-  float p;
+  float p, kept;
   std::uint64_t first_sample;
 
   /// @param rng  i64 [3] = {seed, step, first global sample of this replica in the step}

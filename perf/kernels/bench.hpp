@@ -1,0 +1,53 @@
+#pragma once
+
+#include <benchmark/benchmark.h>
+
+#include <cstring>
+
+#include "lamina/device/arena.hpp"
+#include "lamina/device/stream.hpp"
+#include "lamina/tensor/tensor.hpp"
+
+namespace lamina::bench {
+
+/// A tensor with memory of its own: huge pages, touched, small numbers.
+class Tensor {
+ public:
+  Tensor(DType dtype, Shape shape) : spec_{dtype, shape}, memory_(spec_.bytes() + 64) {
+    if (dtype == DType::f32) {
+      for (std::int64_t i = 0; i < spec_.count(); ++i) ref().as<float>()[i] = static_cast<float>(i % 97) / 97 - 0.4f;
+    } else if (dtype == DType::bf16) {
+      for (std::int64_t i = 0; i < spec_.count(); ++i) {
+        ref().as<std::uint16_t>()[i] = static_cast<std::uint16_t>(0x3f00 + i % 97);
+      }
+    } else {
+      std::memset(memory_.at(0), 0, static_cast<std::size_t>(spec_.bytes()));
+    }
+  }
+  TensorRef ref() { return {memory_.at(0), spec_}; }
+  operator TensorRef() { return ref(); }
+
+ private:
+  TensorSpec spec_;
+  device::Arena memory_;
+};
+
+/// Measured once per process on the kernels' threads, so that every figure stands beside this machine's limit.
+double fma_flops_per_s();     ///< f32 multiply-adds that live in registers, 2 flops each
+double stream_bytes_per_s();  ///< a = b + c * d over 192 MiB: bytes read and written
+
+/// "of_limit" beside the achieved rate. What counts as work is said where this is called.
+inline void report_bytes(benchmark::State& state, std::int64_t bytes) {
+  using benchmark::Counter;
+  auto const total = static_cast<double>(bytes) * static_cast<double>(state.iterations());
+  state.counters["bytes/s"] = Counter(total, Counter::kIsRate, Counter::kIs1000);
+  state.counters["of_limit"] = Counter(total / stream_bytes_per_s(), Counter::kIsRate);
+}
+inline void report_flops(benchmark::State& state, std::int64_t flops) {
+  using benchmark::Counter;
+  auto const total = static_cast<double>(flops) * static_cast<double>(state.iterations());
+  state.counters["flop/s"] = Counter(total, Counter::kIsRate, Counter::kIs1000);
+  state.counters["of_limit"] = Counter(total / fma_flops_per_s(), Counter::kIsRate);
+}
+
+}  // namespace lamina::bench
