@@ -6,6 +6,9 @@
 namespace lamina::program::detail {
 namespace {
 
+/// Far above what is planned for; keeps a damaged text from costing gigabytes.
+constexpr int max_world = 1 << 16;
+
 /// Roles whose pieces of global tensors a checkpoint finds by their slabs.
 bool has_slabs(Role r) {
   return r == Role::parameter || r == Role::gradient || r == Role::moment1 || r == Role::moment2;
@@ -39,6 +42,7 @@ std::string slab_problem(Buffer const& b, std::vector<Hyperslab> const& slabs) {
       }
     }
     rows += s.extent[0];
+    if (rows > local[0]) break;  // enough to know, and no sum can overflow
   }
   if (rows != local[0]) return text("has boxes of ", rows, " rows in all, and ", local[0], " rows");
   for (std::size_t i = 0; i < slabs.size(); ++i) {
@@ -64,14 +68,15 @@ BindingRules::BindingRules(Template const& shape)
       auto const g = static_cast<std::size_t>(s.group);
       if (s.peer >= 0 && known.insert({s.group, s.kind, s.peer, s.in.empty()}).second) peers_[g].push_back({p, i});
       if (s.kind == StepKind::reduce_scatter || s.kind == StepKind::all_gather || s.kind == StepKind::all_to_all) {
-        rows_[g].push_back({p, i, parse_rows(s).value_or(std::vector<Rows>{})});
+        bool const equal = s.kind == StepKind::all_to_all;  // "rows" means nothing to it
+        rows_[g].push_back({p, i, equal ? std::vector<Rows>{} : parse_rows(s).value_or(std::vector<Rows>{})});
       }
     }
   }
 }
 
 bool BindingRules::check(Binding const& b, Reporter& report) {
-  if (b.world < 1 || b.rank < 0 || b.rank >= b.world || b.axes.size() != b.coordinates.size() ||
+  if (b.world < 1 || b.world > max_world || b.rank < 0 || b.rank >= b.world || b.axes.size() != b.coordinates.size() ||
       b.members.size() != shape_->groups.size() || b.slabs.size() > shape_->buffers.size()) {
     report.add("binding", "the binding is for rank ", b.rank, " of ", b.world, " with ", b.axes.size(), " axes, ",
                b.coordinates.size(), " coordinates, ", b.members.size(), " member lists for ", shape_->groups.size(),

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "program/detail/order.hpp"
+#include "program/detail/verify.hpp"
 
 namespace lamina::program::detail {
 namespace {
@@ -12,32 +13,24 @@ std::string describe_tensors(Template const& shape, std::vector<int> const& buff
   std::string out;
   for (int const b : buffers) {
     auto const& spec = shape.buffers[static_cast<std::size_t>(b)].spec;
-    out += out.empty() ? text(" ", spec.dtype, " x ", spec.count()) : text(", ", spec.count());
+    auto const count = *bytes_of(spec) / sizeof_dtype(spec.dtype);  // the tables are sound: it fits
+    out += out.empty() ? text(" ", spec.dtype, " x ", count) : text(", ", count);
   }
   return out;
 }
 
 std::string describe_match(Template const& shape, Step const& s) {
-  switch (s.kind) {
-    case StepKind::send:
-      return text("message", describe_tensors(shape, s.in));
-    case StepKind::recv:
-      return text("message", describe_tensors(shape, s.out));
-    case StepKind::all_gather:
-    case StepKind::broadcast:
-    case StepKind::all_to_all:
-      break;
-    default: {  // the whole tensors are the inputs
-      auto out = std::string(name_of(s.kind));
-      if (s.kind != StepKind::barrier) out += text(" ", s.attributes.string("reduce", "sum"));
-      out += describe_tensors(shape, s.in);
-      return s.attributes.has("rows") ? text(out, " rows ", s.attributes.string("rows")) : out;
-    }
+  auto out = is_collective(s.kind) ? std::string(name_of(s.kind)) : std::string("message");
+  if (s.kind == StepKind::all_reduce || s.kind == StepKind::reduce_scatter) {
+    out += text(" ", s.attributes.string("reduce", "sum"));
   }
-  auto out = text(name_of(s.kind), describe_tensors(shape, s.out));
+  // The whole tensor, which is the same for all members, is the input of a reduce_scatter.
+  out += describe_tensors(shape, s.kind == StepKind::send || s.kind == StepKind::reduce_scatter ? s.in : s.out);
   if (s.kind == StepKind::broadcast) out += text(" from member ", s.peer);
-  return s.kind == StepKind::all_gather && s.attributes.has("rows") ? text(out, " rows ", s.attributes.string("rows"))
-                                                                    : out;
+  if ((s.kind == StepKind::reduce_scatter || s.kind == StepKind::all_gather) && s.attributes.has("rows")) {
+    out += text(" rows ", s.attributes.string("rows"));
+  }
+  return out;
 }
 
 bool same_shape(Template const& a, Template const& b) { return &a == &b || a == b; }

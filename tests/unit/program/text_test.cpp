@@ -179,6 +179,7 @@ TEST(ProgramText, reads_back_whatever_a_set_may_hold) {
     auto const once = print(set);
     auto const again = parse(once);
     ASSERT_TRUE(again == set) << "seed " << seed << "\n" << once;
+    verify(again);  // whatever it says, it says it
     ASSERT_EQ(print(again), once);
   }
 }
@@ -208,6 +209,7 @@ TEST(ProgramText, damaged_text_is_refused_with_its_line_or_read_as_another_set) 
     try {
       auto const set = parse(damaged);
       EXPECT_TRUE(parse(print(set)) == set) << damaged;
+      verify(set);  // whatever it says, it says it
     } catch (Error const& e) {
       ++refused;
       EXPECT_TRUE(e.info().code.starts_with("program.parse.")) << e.what();

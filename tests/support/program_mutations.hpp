@@ -1,0 +1,13 @@
+#pragma once
+
+#include <string>
+
+#include "support/program_worlds.hpp"
+
+namespace lamina::test {
+
+/// Changes one thing of a world: a step, an operand, an order, a place in memory, a group, a binding. Returns what it
+/// did, "" when it found nothing of the kind it chose. Many changes break a rule, some mean nothing.
+std::string mutate(World& world, Random& random);
+
+}  // namespace lamina::test
