@@ -369,6 +369,12 @@ constexpr Binder binders[] = {
 
 }  // namespace
 
+std::vector<std::string> bound_ops() {
+  std::vector<std::string> names;
+  for (auto const& b : binders) names.emplace_back(b.op);
+  return names;
+}
+
 Kernel bind_kernel(std::string_view op, Operands& operands) {
   auto const row = std::find_if(std::begin(binders), std::end(binders), [&](Binder const& b) { return b.op == op; });
   if (row != std::end(binders)) {
@@ -376,8 +382,7 @@ Kernel bind_kernel(std::string_view op, Operands& operands) {
     operands.finish();
     return kernel;
   }
-  std::vector<std::string> known;
-  for (auto const& b : binders) known.emplace_back(b.op);
+  auto const known = bound_ops();
   auto const near = closest(op, known);
   fail({.code = "runtime.bind.op",
         .subject = operands.where(),

@@ -73,6 +73,9 @@ struct Binder {
   Kernel (*bind)(Operands& operands);
 };
 
+/// The ops that have a row.
+std::vector<std::string> bound_ops();
+
 /// @throws Error "runtime.bind.op" for a kind that no kernel has, with the closest one that there is.
 Kernel bind_kernel(std::string_view op, Operands& operands);
 

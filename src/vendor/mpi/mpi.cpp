@@ -42,6 +42,21 @@ void check(int status, char const* call, std::source_location at = std::source_l
        at);
 }
 
+[[noreturn]] void fail_length(MPI_Status const& status, std::string found, std::int64_t expected) {
+  fail({.code = "vendor.mpi.length",
+        .subject = text("message from rank ", status.MPI_SOURCE, " of its group"),
+        .found = std::move(found),
+        .expected = text(expected, " bytes"),
+        .fix = "the ranks run different programs or collectives: compare their plans (`lamina plan --print program`)"});
+}
+
+void check_message(MPI_Status const& status, std::int64_t expected) {
+  int error_class = MPI_SUCCESS;
+  MPI_Error_class(status.MPI_ERROR, &error_class);
+  if (error_class == MPI_ERR_TRUNCATE) fail_length(status, "a longer message", expected);
+  check(status.MPI_ERROR, "a message of this rank");
+}
+
 // The comma operator keeps the guard alive until the call has returned.
 #define LAMINA_MPI(call) check((Inside{}, call), #call)
 
@@ -199,7 +214,7 @@ std::span<int const> Requests::test() {
   auto const status = (Inside{}, MPI_Testsome(static_cast<int>(s.requests.size()), s.requests.data(), &n, s.done.data(),
                                               s.statuses.data()));
   if (status == MPI_ERR_IN_STATUS) {
-    for (int i = 0; i < n; ++i) check(s.statuses[i].MPI_ERROR, "a message of this rank");
+    for (int i = 0; i < n; ++i) check_message(s.statuses[i], s.bytes[s.done[i]]);
   }
   check(status, "MPI_Testsome");
   for (int i = 0; i < n; ++i) {
@@ -207,13 +222,7 @@ std::span<int const> Requests::test() {
     if (expected < 0) continue;
     int found = 0;
     LAMINA_MPI(MPI_Get_count(&s.statuses[i], MPI_BYTE, &found));
-    if (found == expected) continue;
-    fail({.code = "vendor.mpi.length",
-          .subject = text("message from rank ", s.statuses[i].MPI_SOURCE, " of its group"),
-          .found = text(found, " bytes"),
-          .expected = text(expected, " bytes"),
-          .fix =
-              "the ranks run different programs or collectives: compare their plans (`lamina plan --print program`)"});
+    if (found != expected) fail_length(s.statuses[i], text(found, " bytes"), expected);
   }
   active_ -= n;
   return {s.done.data(), static_cast<std::size_t>(n)};

@@ -1,0 +1,133 @@
+#include "lamina/runtime/executor.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "lamina/base/error.hpp"
+#include "lamina/base/text.hpp"
+#include "support/errors.hpp"
+#include "support/kernel_thread.hpp"
+
+namespace lamina {
+namespace {
+
+using comm::Communicator;
+using runtime::Executor;
+
+std::string everyone(int n) { return n > 2 ? text("0-", n - 1) : n == 2 ? "0,1" : "0"; }
+
+/// Two gradients, each reduced while the next kernel runs; the second one once more on another stream, which has to
+/// wait for the first stream.
+std::string overlap(int rank, int n, std::int64_t count) {
+  auto const bytes = (count * 4 + 63) / 64 * 64;
+  auto const buffer = [&](int id, char const* name, char const* role) {
+    return text("buffer ", id, ' ', name, ' ', role, " f32[", count, "] host ", id * bytes, '+', bytes, '\n');
+  };
+  return text("lamina-program 1\nrank ", rank, " of ", n, "\nmembers 0 ", everyone(n), "\nmembers 1 ", everyone(n),
+              "\narena host=", 5 * bytes, " shared=0 pinned=0 device=0\ngroup 0 dp mpi axis=dp\ngroup 1 control mpi\n",
+              buffer(0, "a", "input"), buffer(1, "b", "input"), buffer(2, "g0", "gradient"),
+              buffer(3, "g1", "gradient"), buffer(4, "c", "output"), R"(program 0 main
+stream 0 compute
+stream 1 comm.dp group=dp
+stream 2 comm.control group=control
+step 0 compute add %0 %1 -> %2
+step 1 comm.dp all_reduce %2 -> %2 after=0 bytes=4
+step 2 compute add %0 %0 -> %3
+step 3 comm.dp all_reduce %3 -> %3 after=2 bytes=4
+step 4 comm.control all_reduce %3 -> %3 after=3 bytes=4
+step 5 compute add %2 %3 -> %4 after=4
+)");
+}
+
+TEST(Executor, overlaps_kernels_with_reductions_and_gets_the_sums_of_all_ranks) {
+  auto const world = Communicator::world();
+  int const n = world.size(), rank = world.rank();
+  for (std::int64_t const count : {5, 100003}) {
+    std::vector<program::ProgramSet> sets;
+    for (int r = 0; r < n; ++r) sets.push_back(program::parse(overlap(r, n, count)));
+    EXPECT_TRUE(program::verify(sets).empty());
+    Executor executor(sets[static_cast<std::size_t>(rank)], world);
+    executor.enable_profile(true);
+    auto* const a = executor.buffer("a", Role::input).as<float>();
+    auto* const b = executor.buffer("b", Role::input).as<float>();
+    for (int round = 0; round < 4; ++round) {
+      for (std::int64_t i = 0; i < count; ++i) {
+        a[i] = static_cast<float>(i % 7 + rank), b[i] = static_cast<float>(round);
+      }
+      executor.run("main");
+      auto const* const c = executor.buffer("c", Role::output).as<float>();
+      std::int64_t wrong = 0;
+      for (std::int64_t i = 0; i < count; ++i) {
+        auto const sum_a = n * (i % 7) + n * (n - 1) / 2;
+        wrong += c[i] != static_cast<float>(sum_a + n * round + n * 2 * sum_a);
+      }
+      EXPECT_EQ(wrong, 0) << "rank " << rank << " round " << round;
+      EXPECT_GE(executor.exposed_communication_seconds(), 0);
+    }
+    auto const rows = executor.take_profile();
+    auto const row = std::find_if(rows.begin(), rows.end(), [](auto const& r) { return r.op == "all_reduce"; });
+    EXPECT_EQ(row == rows.end() ? 0 : row->calls, 12);
+  }
+}
+
+/// A pipeline: every rank but the first receives, adds, and every rank but the last sends.
+std::string pipeline(int rank, int n) {
+  auto out = text("lamina-program 1\nrank ", rank, " of ", n, '\n');
+  std::string groups, streams, steps = "stream 0 compute\n";
+  int group = 0, step = 0;
+  auto const add_group = [&](int from) {
+    out += text("members ", group, ' ', from, ',', from + 1, '\n');
+    groups += text("group ", group, " pp.", from, '>', from + 1, " mpi axis=pp\n");
+    streams += text("stream ", group + 1, " comm.pp.", from, '>', from + 1, " group=pp.", from, '>', from + 1, '\n');
+    return group++;
+  };
+  std::string body;
+  if (rank > 0) {
+    add_group(rank - 1);
+    body += text("step ", step++, " comm.pp.", rank - 1, '>', rank, " recv -> %1 peer=0\n");
+    body += text("step ", step++, " compute add %1 %0 -> %2 after=0\n");
+  } else {
+    body += text("step ", step++, " compute add %0 %0 -> %2\n");
+  }
+  if (rank < n - 1) {
+    add_group(rank);
+    body += text("step ", step, " comm.pp.", rank, '>', rank + 1, " send %2 -> peer=1 after=", step - 1, '\n');
+  }
+  return text(out, "arena host=4096 shared=0 pinned=0 device=0\n", groups,
+              "buffer 0 a input f32[3] host 0+64\nbuffer 1 got message f32[3] host 64+64 program=0\n"
+              "buffer 2 z output f32[3] host 128+64\nprogram 0 main\nstream 0 compute\n",
+              streams, body);
+}
+
+TEST(Executor, passes_messages_down_a_pipeline) {
+  auto const world = Communicator::world();
+  int const n = world.size(), rank = world.rank();
+  std::vector<program::ProgramSet> sets;
+  for (int r = 0; r < n; ++r) sets.push_back(program::parse(pipeline(r, n)));
+  EXPECT_TRUE(program::verify(sets).empty());
+  Executor executor(sets[static_cast<std::size_t>(rank)], world);
+  auto* const a = executor.buffer("a", Role::input).as<float>();
+  for (int round = 1; round < 4; ++round) {
+    std::fill_n(a, 3, static_cast<float>(round));
+    executor.run("main");
+    EXPECT_EQ(executor.buffer("z", Role::output).as<float>()[2], static_cast<float>(round * (rank + 2)));
+  }
+}
+
+TEST(Executor, gives_up_a_mismatched_collective_and_names_the_step) {
+  auto const world = Communicator::world();
+  int const n = world.size(), rank = world.rank();
+  if (n == 1) GTEST_SKIP() << "one rank agrees with itself";
+  {
+    Executor executor(program::parse(overlap(rank, n, 3 + rank)), world);
+    auto const error = test::error_of([&] { executor.run("main"); });
+    EXPECT_EQ(error.code, "comm.mismatch");
+    EXPECT_TRUE(error.subject.starts_with("program main, step 1 all_reduce, rank ")) << error.subject;
+  }
+  world.barrier();
+}
+
+}  // namespace
+}  // namespace lamina
