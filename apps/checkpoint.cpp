@@ -7,9 +7,8 @@
 #include "detail/command.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/base/units.hpp"
-#include "lamina/checkpoint/import.hpp"
-#include "lamina/checkpoint/safetensors.hpp"
-#include "lamina/train/session.hpp"
+#include "lamina/checkpoint/exchange.hpp"
+#include "lamina/train/run_directory.hpp"
 
 namespace lamina::apps {
 namespace {
@@ -132,19 +131,33 @@ ExitCode export_checkpoint(Program const& program, Options const& o) {
           .expected = "kind gpt, norm pre, activation gelu, causal, learned positions, no head_bias",
           .fix = "read the HDF5 files with h5py: every tensor is a dataset of its global shape"});
   }
-  checkpoint::HfSizes const sizes{.layers = m.layers,
-                                  .hidden = m.hidden,
-                                  .heads = m.heads,
-                                  .context = m.context,
-                                  .vocab = m.vocab,
-                                  .ff = m.ff,
-                                  .tied = m.tied};
-  checkpoint::export_gpt2(o.output, sizes, [&](std::string const& name) {
-    return checkpoint::read_tensor(from.directory, name, Role::parameter);
-  });
+  checkpoint::export_gpt2(from.directory, o.output);
   std::printf("wrote %s from %s; load it with transformers.GPT2LMHeadModel.from_pretrained(\"%s\")\n", o.output.c_str(),
               from.directory.c_str(), o.output.c_str());
   return ExitCode::ok;
+}
+
+/// A run directory that eval, generate and export read as it is, and train goes on with once data.train is right.
+void import_checkpoint(Options const& o) {
+  auto const source = o.paths[0];
+  auto const folder =
+      std::filesystem::is_directory(source) ? source : std::filesystem::absolute(source).parent_path().string();
+  auto const sizes = checkpoint::read_hf_config(folder);
+  auto config = config::parse(
+      text("[run]\ndir = ", nlohmann::json(o.output).dump(), "\n[model]\nkind = \"gpt\"\nlayers = ", sizes.layers,
+           "\nhidden = ", sizes.hidden, "\nheads = ", sizes.heads, "\ncontext = ", sizes.context,
+           "\nvocab = ", sizes.vocab, "\nff = ", sizes.ff, "\ntied = ", sizes.tied ? "true" : "false",
+           "\n[data]\nkind = \"tokens\"\ntrain = [\"data/train.bin\"]\n"),
+      "imported");
+  config::resolve(config, 1);
+  auto const printed = config::print(config);
+  checkpoint::State const state{.seed = config.run.seed, .config = printed, .layout = text("imported from ", source)};
+  auto const report = checkpoint::import_gpt2(source, o.output, state);
+  train::write_atomically(o.output + "/config.toml", printed);
+  std::printf(
+      "wrote %s; next: lamina generate %s --tokenizer tokenizer.json, or lamina train %s/config.toml --set "
+      "data.train='[\"...\"]'\n",
+      report.directory.c_str(), o.output.c_str(), o.output.c_str());
 }
 
 }  // namespace
@@ -170,8 +183,7 @@ void add_checkpoint(CLI::App& app, Program& program) {
       {"import", "Make a run directory from Hugging Face GPT-2 weights",
        "lamina checkpoint import gpt2-hf -o runs/gpt2", true,
        [](Program const&, Options const& o) {
-         auto const made = checkpoint::import_gpt2(o.paths[0], o.output);
-         std::printf("wrote %s\n", made.c_str());
+         import_checkpoint(o);
          return ExitCode::ok;
        }},
   };

@@ -20,6 +20,9 @@
 namespace lamina::train {
 namespace {
 
+// Set by reexecute_with_threads: the cores of the binding mask that the launcher gave.
+constexpr char const* cores_before = "LAMINA_CORES";
+
 int environment_number(std::initializer_list<char const*> names, int otherwise) {
   for (auto const* name : names) {
     if (auto const* value = std::getenv(name)) {
@@ -67,6 +70,8 @@ Threads find_threads(std::int64_t asked) {
   cpu_set_t mask;
   CPU_ZERO(&mask);
   t.cores = ::sched_getaffinity(0, sizeof mask, &mask) == 0 ? std::max(1, CPU_COUNT(&mask)) : 1;
+  // The second time round libgomp has bound this thread to one core before main began.
+  t.cores = environment_number({cores_before}, t.cores);
   t.online = std::max(t.cores, static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN)));
   t.local_ranks = environment_number({"OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS", "SLURM_NTASKS_PER_NODE"}, 1);
   // Masks of one size that together cover the node once are each rank's own; otherwise this many ranks share one.
@@ -84,7 +89,7 @@ void reexecute_with_threads(Threads const& threads, char** arguments) {
   wanted["OMP_PROC_BIND"] = threads.shared ? "false" : "close";
   if (!threads.shared) wanted["OMP_PLACES"] = "cores";
   if (threads.shared) wanted["OMP_WAIT_POLICY"] = "passive";
-  if (std::getenv("LAMINA_THREADS_SET")) return;  // second time round
+  if (std::getenv(cores_before)) return;  // second time round
   bool changed = false;
   for (auto const& [name, value] : wanted) {
     bool const by_user = std::getenv(name.c_str()) != nullptr;
@@ -94,13 +99,13 @@ void reexecute_with_threads(Threads const& threads, char** arguments) {
     changed = true;
   }
   if (!changed) return;
-  ::setenv("LAMINA_THREADS_SET", "1", 1);
+  ::setenv(cores_before, std::to_string(threads.cores).c_str(), 1);
   ::execv("/proc/self/exe", arguments);
   fail({.code = "train.environment.reexecute",
         .subject = "starting again with OMP_NUM_THREADS",
         .found = std::strerror(errno),
         .expected = "/proc/self/exe can be executed",
-        .fix = text("set OMP_NUM_THREADS=", threads.count, " and LAMINA_THREADS_SET=1 yourself")});
+        .fix = text("set OMP_NUM_THREADS=", threads.count, " and ", cores_before, "=", threads.cores, " yourself")});
 }
 
 World find_world(comm::Communicator const& world, Threads const& threads) {

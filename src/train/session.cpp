@@ -26,6 +26,11 @@ graph::Graph const& main_graph(plan::Graphs const& graphs, plan::Purpose purpose
   return graphs.prefill;
 }
 
+/// The boxes a rank holds of a buffer's tensor; a binding lists none where it holds all of it.
+std::vector<program::Hyperslab> slabs_of(program::Binding const& binding, std::size_t buffer) {
+  return buffer < binding.slabs.size() ? binding.slabs[buffer] : std::vector<program::Hyperslab>{};
+}
+
 }  // namespace
 
 plan::Graphs build_graphs(config::RunConfig const& config, plan::Purpose purpose,
@@ -109,7 +114,7 @@ void Session::set_parameters(std::function<void(graph::Value const&, std::int64_
     }
     auto const& value = graph.value(graph.find(buffer.name, Role::parameter));
     auto* out = memory.as<float>();
-    auto const& slabs = set.binding.slabs[b];
+    auto const slabs = slabs_of(set.binding, b);
     if (slabs.empty()) {
       fill(value, 0, value.spec.count(), out);
       continue;
@@ -147,7 +152,7 @@ std::vector<checkpoint::Piece> Session::pieces() const {
     pieces.push_back({.name = buffer.name,
                       .role = buffer.role,
                       .global_shape = buffer.global_shape,
-                      .slabs = set.binding.slabs[b],
+                      .slabs = slabs_of(set.binding, b),
                       .memory = executor_->buffer(buffer.name, buffer.role),
                       .owner = true});
   }
