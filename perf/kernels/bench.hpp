@@ -14,10 +14,11 @@ namespace lamina::bench {
 class Tensor {
  public:
   Tensor(DType dtype, Shape shape) : spec_{dtype, shape}, memory_(spec_.bytes() + 64) {
+    auto const count = spec_.count();
     if (dtype == DType::f32) {
-      for (std::int64_t i = 0; i < spec_.count(); ++i) ref().as<float>()[i] = static_cast<float>(i % 97) / 97 - 0.4f;
+      for (std::int64_t i = 0; i < count; ++i) ref().as<float>()[i] = static_cast<float>(i % 97) / 97 - 0.4f;
     } else if (dtype == DType::bf16) {
-      for (std::int64_t i = 0; i < spec_.count(); ++i) {
+      for (std::int64_t i = 0; i < count; ++i) {
         ref().as<std::uint16_t>()[i] = static_cast<std::uint16_t>(0x3f00 + i % 97);
       }
     } else {

@@ -42,10 +42,10 @@ void softmax_grad(BackwardBlocks const& s, int columns, int keys, Sight sight, b
       return ds;
     };
     int k = 0;
-    for (; k < full; ++k) store(s.ds.at(k, q), one(k, exp(load(s.p.at(k, q)) - lse)));
+    for (; k < full; ++k) store(s.ds.at(k, q), one(k, exp_bounded(load(s.p.at(k, q)) - lse)));
     for (; k < some; ++k) {
       auto const sees = visible(q, k, sight);
-      Floats const ds = one(k, sees ? exp(load(s.p.at(k, q)) - lse) : Floats{});
+      Floats const ds = one(k, sees ? exp_bounded(load(s.p.at(k, q)) - lse) : Floats{});
       store(s.ds.at(k, q), sees ? ds : Floats{});
     }
     for (; k < keys; ++k) store(s.p.at(k, q), Floats{}), store(s.ds.at(k, q), Floats{});

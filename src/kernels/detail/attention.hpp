@@ -72,8 +72,12 @@ class Carver {
 /// to = scale * rows [first, first + count), padded with zeros to the stride of `to`.
 template <class T>
 void pack_rows(HeadRows<T> from, std::int64_t first, int count, std::int64_t H, float scale, Block to) {
+  constexpr int ahead = 16, line = 64 / sizeof(T);  // rows are pages apart: no hardware prefetcher follows
   for (int r = 0; r < count; ++r) {
     auto const* row = from.p + (first + r) * from.stride;
+    {
+      for (std::int64_t h = 0; h < H; h += line) __builtin_prefetch(row + ahead * from.stride + h);
+    }
     for_vectors(0, H, [&](std::int64_t h, auto part) { store(to.at(r, h), load(row + h, part) * scale); });
     for (auto h = round_up(H, lanes); h < to.stride; h += lanes) store(to.at(r, h), Floats{});
   }

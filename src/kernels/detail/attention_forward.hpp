@@ -50,12 +50,12 @@ inline void online_softmax(ForwardBlocks const& s, int queries, int keys, Sight 
     Floats const alpha = exp(before - max);
     Floats sum = load(s.sum + q) * alpha;
     for (k = 0; k < full; ++k) {
-      Floats const p = exp(load(s.score.at(k, q)) - max);
+      Floats const p = exp_bounded(load(s.score.at(k, q)) - max);
       store(s.score.at(k, q), p);
       sum += p;
     }
     for (; k < some; ++k) {
-      Floats const p = visible(q, k, sight) ? exp(load(s.score.at(k, q)) - max) : Floats{};
+      Floats const p = visible(q, k, sight) ? exp_bounded(load(s.score.at(k, q)) - max) : Floats{};
       store(s.score.at(k, q), p);
       sum += p;
     }

@@ -5,6 +5,9 @@
 // Host code only; a GPU version of a kernel is another functor.
 #include <cstdint>
 #include <cstring>
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
 
 namespace lamina::kernels::detail {
 
@@ -52,12 +55,16 @@ inline Ints lane_numbers() {
 
 inline Floats from_bf16(Halves h) { return bit_cast_vector<Floats>(__builtin_convertvector(h, Words) << 16); }
 
-/// Rounds to nearest, ties to even; NaN stays a (quiet) NaN.
+/// Rounds to nearest, ties to even; NaN stays a (quiet) NaN. Subnormal results may become 0.
 inline Halves to_bf16(Floats x) {
+#if defined(__AVX512BF16__)
+  return bit_cast_vector<Halves>(_mm512_cvtneps_pbh(x));
+#else
   auto const u = bit_cast_vector<Words>(x);
   auto const rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
   auto const quiet = (u >> 16) | 0x40u;
   return __builtin_convertvector(x == x ? rounded : quiet, Halves);
+#endif
 }
 
 inline float to_float(float x) { return x; }

@@ -52,6 +52,16 @@ TEST(Math, exp_has_the_right_ends) {
   EXPECT_TRUE(std::isnan(at(f, nan)));
 }
 
+TEST(Math, exp_bounded_is_as_good_in_its_range_and_passes_a_nan_on) {
+  auto const f = [](Floats x) { return exp_bounded(x); };
+  EXPECT_LT(error(-87.2f, 88.3f, 0.0071f, f, [](double x) { return std::exp(x); }), 2e-7);
+  EXPECT_EQ(at(f, 0.f), 1.f);
+  EXPECT_LT(at(f, -inf), 1.3e-38f);
+  EXPECT_GE(at(f, -3e38f), 0.f);
+  EXPECT_TRUE(std::isnan(at(f, nan)));
+  EXPECT_TRUE(std::isnan(at(f, -nan)));
+}
+
 TEST(Math, log_is_good_to_two_units_in_the_seventh_digit) {
   auto const f = [](Floats x) { return log(x); };
   auto const g = [](double x) { return std::log(x); };
