@@ -35,12 +35,13 @@ struct Token {
   std::uint64_t count = 0;
 };
 
-/// Holds a stream up until another one has come to a token.
+/// Holds a stream up until another one has come to a token; for ever when that one has failed, so that nothing is sent
+/// that was not computed (the executor sees the failure and cancels).
 class WaitTask final : public device::Task {
  public:
   explicit WaitTask(Token const& token) : token_(&token) {}
   void start() override { count_ = token_->count; }
-  bool advance() override { return token_->stream->finished() >= count_; }
+  bool advance() override { return token_->stream->finished() >= count_ && !token_->stream->failed(); }
 
  private:
   Token const* token_;
