@@ -71,7 +71,7 @@ void add_eval(CLI::App& app, Program& program) {
   command->footer("Example:  lamina eval runs/gpt --json");
   command->callback([o, &program] {
     program.action = [o, &program] {
-      o->file.path = run_file_of(o->file.path);
+      use_run_directory(o->file);
       return run_parallel(program, peek_threads(program, o->file), o->ranks,
                           [&](Parallel& p) { return evaluate_run(program, *o, p); });
     };

@@ -75,7 +75,7 @@ void add_generate(CLI::App& app, Program& program) {
   command->footer("Example:  lamina generate runs/gpt --prompt '#include <' --tokens 300 --temperature 0.8 --top-k 40");
   command->callback([o, &program] {
     program.action = [o, &program] {
-      o->file.path = run_file_of(o->file.path);
+      use_run_directory(o->file);
       return run_parallel(program, peek_threads(program, o->file), "",
                           [&](Parallel& p) { return generate_text(program, *o, p); });
     };

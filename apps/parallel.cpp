@@ -147,8 +147,11 @@ std::int64_t peek_threads(Program const& program, RunFile const& file) {
   }
 }
 
-std::string run_file_of(std::string const& path) {
-  return std::filesystem::is_directory(path) ? path + "/config.toml" : path;
+void use_run_directory(RunFile& file) {
+  if (!std::filesystem::is_directory(file.path)) return;
+  file.path += "/config.toml";
+  // The resolved file holds the replicas it was trained with; any number can read the checkpoint.
+  file.overrides.insert(file.overrides.begin(), "mesh.dp=auto");
 }
 
 }  // namespace lamina::apps

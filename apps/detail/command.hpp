@@ -57,8 +57,8 @@ config::RunConfig load_everywhere(Program const& program, RunFile const& file, c
 config::RunConfig load_here(Program const& program, RunFile const& file, std::int64_t ranks);
 /// device.threads of a run file that may be broken or absent on this node: 0 then.
 std::int64_t peek_threads(Program const& program, RunFile const& file);
-/// A run directory or a run file: the run file's path (DIR/config.toml).
-std::string run_file_of(std::string const& path);
+/// A run directory in place of a run file stands for DIR/config.toml on as many replicas as there are ranks.
+void use_run_directory(RunFile& file);
 
 void add_new(CLI::App& app, Program& program);
 void add_train(CLI::App& app, Program& program);

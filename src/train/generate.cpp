@@ -68,6 +68,7 @@ std::span<float const> Generator::decode(std::int32_t token) {
   auto& executor = session_.executor();
   *executor.buffer("decode.tokens", Role::input).as<std::int32_t>() = token;
   *executor.buffer("position", Role::input).as<std::int32_t>() = static_cast<std::int32_t>(cached_);
+  *executor.buffer("last", Role::input).as<std::int32_t>() = 0;  // a chunk of one token
   executor.run("decode");
   ++cached_;
   auto const logits = executor.buffer("decode.logits", Role::output);
