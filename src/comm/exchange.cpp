@@ -5,14 +5,14 @@
 
 namespace lamina::comm::detail {
 
-Exchange::Exchange(std::shared_ptr<Channel> channel, char const* what, Phases phases, DType dtype, Reduce op,
+Exchange::Exchange(std::shared_ptr<Channel> const& channel, char const* what, Phases phases, DType dtype, Reduce op,
                    std::vector<std::vector<Piece>> shares)
     : Collective(channel, what, channel->size > 1 ? kinds * channel->size * window : 0),
       phases_(phases),
       dtype_(dtype),
       op_(op),
       shares_(std::move(shares)),
-      sequences_(kinds * channel->size),
+      sequences_(std::size_t{kinds} * channel->size),
       parts_(channel->size) {
   if (phases_.reduce) channel_->need_scratch();
 }
@@ -31,7 +31,8 @@ void Exchange::begin() {
 }
 
 char* Exchange::incoming(int peer, std::int64_t piece) const {
-  auto const index = (peer < rank() ? peer : peer - 1) * window + piece % window;
+  std::int64_t const slot_of_peer = peer < rank() ? peer : peer - 1;
+  auto const index = slot_of_peer * window + piece % window;
   return static_cast<char*>(channel_->scratch.at(index * piece_bytes(size())));
 }
 
@@ -102,7 +103,7 @@ bool Exchange::proceed() {
   return true;
 }
 
-SmallAllReduce::SmallAllReduce(std::shared_ptr<Channel> channel, std::vector<TensorRef> tensors, Reduce op)
+SmallAllReduce::SmallAllReduce(std::shared_ptr<Channel> const& channel, std::vector<TensorRef> tensors, Reduce op)
     : Collective(channel, "all_reduce", 2 * channel->size),
       tensors_(std::move(tensors)),
       op_(op),

@@ -42,7 +42,7 @@ bool Message::advance() {
   return requests_.active() == 0;
 }
 
-Broadcast::Broadcast(std::shared_ptr<Channel> channel, TensorRef t, int root)
+Broadcast::Broadcast(std::shared_ptr<Channel> const& channel, TensorRef t, int root)
     : Collective(channel, "broadcast", (1 + std::bit_width(static_cast<unsigned>(channel->size))) * window), t_(t) {
   pieces_ = (t.spec.bytes() + broadcast_piece - 1) / broadcast_piece;
   // Numbered from the root, rank v hears from v without its lowest bit, and serves v + 2^k for the bits below that one.

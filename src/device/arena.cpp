@@ -32,12 +32,11 @@ Arena::Arena(std::int64_t bytes) : bytes_(bytes) {
           .expected = "the system grants the planned bytes",
           .fix = "see `lamina plan --print memory`; lower batch.micro, or raise the limit (ulimit -v, cgroup)"});
   }
-  auto const first = reinterpret_cast<std::uintptr_t>(got);
-  auto const start = (first + huge_page - 1) / huge_page * huge_page;
-  if (start > first) munmap(got, start - first);
-  auto const tail = static_cast<std::size_t>(first + huge_page - start);
-  if (tail > 0) munmap(reinterpret_cast<void*>(start + static_cast<std::uintptr_t>(length)), tail);
-  data_ = reinterpret_cast<void*>(start);
+  auto* const block = static_cast<char*>(got);
+  auto const head = (huge_page - reinterpret_cast<std::intptr_t>(got) % huge_page) % huge_page;
+  if (head > 0) munmap(block, static_cast<std::size_t>(head));
+  data_ = block + head;
+  munmap(block + head + length, static_cast<std::size_t>(huge_page - head));
   madvise(data_, static_cast<std::size_t>(length), MADV_HUGEPAGE);  // advice: kernels without huge pages refuse it
 }
 

@@ -83,9 +83,8 @@ void Stream::enqueue(std::unique_ptr<Task> task) {
 
 void Stream::wait_for(std::uint64_t count) {
   for (Backoff backoff(std::chrono::microseconds(50)); finished() < count;) {
-    if (state_->service) {
-      backoff.pause();
-    } else if (state_->step()) {
+    bool const moved = !state_->service && state_->step();
+    if (moved) {
       backoff.reset();
     } else {
       backoff.pause();

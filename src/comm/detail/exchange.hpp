@@ -32,7 +32,7 @@ class Exchange final : public Collective {
   };
 
   /// `shares[r]`: the pieces of rank r's share. Piece k of a share has the same count on every rank.
-  Exchange(std::shared_ptr<Channel> channel, char const* what, Phases phases, DType dtype, Reduce op,
+  Exchange(std::shared_ptr<Channel> const& channel, char const* what, Phases phases, DType dtype, Reduce op,
            std::vector<std::vector<Piece>> shares);
 
  protected:
@@ -71,7 +71,7 @@ class Exchange final : public Collective {
 /// All-reduce of at most `small_bytes`: everyone sends everything to everyone and sums in rank order. One round trip.
 class SmallAllReduce final : public Collective {
  public:
-  SmallAllReduce(std::shared_ptr<Channel> channel, std::vector<TensorRef> tensors, Reduce op);
+  SmallAllReduce(std::shared_ptr<Channel> const& channel, std::vector<TensorRef> tensors, Reduce op);
 
  protected:
   void begin() override;

@@ -30,7 +30,7 @@ class Message final : public device::Task {
 /// Down a binomial tree, in pieces that are passed on while later ones arrive.
 class Broadcast final : public Collective {
  public:
-  Broadcast(std::shared_ptr<Channel> channel, TensorRef t, int root);
+  Broadcast(std::shared_ptr<Channel> const& channel, TensorRef t, int root);
 
  protected:
   void begin() override;
