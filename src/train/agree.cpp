@@ -1,6 +1,7 @@
 #include "lamina/train/agree.hpp"
 
 #include <chrono>
+#include <exception>
 #include <thread>
 
 #include "lamina/base/log.hpp"
@@ -9,9 +10,21 @@
 namespace lamina::train {
 
 void on_lead(comm::Communicator const& world, std::function<void()> const& f) {
-  io::agree(world, [&] {
-    if (world.rank() == 0) f();
-  });
+  std::exception_ptr original;  // rank 0 throws what it caught: its message tells the right place and no rank
+  try {
+    io::agree(world, [&] {
+      if (world.rank() != 0) return;
+      try {
+        f();
+      } catch (...) {
+        original = std::current_exception();
+        throw;
+      }
+    });
+  } catch (Error const&) {
+    if (original) std::rethrow_exception(original);
+    throw;
+  }
 }
 
 ExitCode leave(comm::Communicator exits, ExitCode code, std::string const& message, double patience_seconds) {

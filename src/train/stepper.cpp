@@ -11,17 +11,21 @@ namespace lamina::train::detail {
 Stepper::Stepper(Session& session, data::Source const& source)
     : session_(session),
       feeder_(source, session.config().batch.global, session.config().batch.micro, session.dp_rank(), session.dp_size(),
-              session.config().data.shuffle, session.config().run.seed) {}
+              session.config().data.shuffle, session.config().run.seed) {
+  for (std::int64_t m = 0; m < feeder_.micro_batches(); ++m) {
+    tokens_.push_back(session.executor().buffer(text("tokens.", m), Role::input));
+    targets_.push_back(session.executor().buffer(text("targets.", m), Role::input));
+  }
+}
 
 StepResult Stepper::run(std::int64_t step, int stop) {
   auto const start = std::chrono::steady_clock::now();
   auto const& config = session_.config();
   auto& executor = session_.executor();
-  for (std::int64_t m = 0; m < feeder_.micro_batches(); ++m) {
-    auto const inputs = executor.buffer(text("tokens.", m), Role::input);
-    auto const targets = executor.buffer(text("targets.", m), Role::input);
-    auto const count = static_cast<std::size_t>(inputs.spec.count());
-    feeder_.read(step, m, {inputs.as<std::int32_t>(), count}, {targets.as<std::int32_t>(), count});
+  for (std::size_t m = 0; m < tokens_.size(); ++m) {
+    auto const count = static_cast<std::size_t>(tokens_[m].spec.count());
+    feeder_.read(step, static_cast<std::int64_t>(m), {tokens_[m].as<std::int32_t>(), count},
+                 {targets_[m].as<std::int32_t>(), count});
   }
   auto* rng = executor.buffer("rng", Role::input).as<std::int64_t>();
   rng[0] = config.run.seed, rng[1] = step, rng[2] = feeder_.first_sample();

@@ -26,12 +26,17 @@ double seconds_since(Clock::time_point t) { return std::chrono::duration<double>
 class Loop {
  public:
   Loop(config::RunConfig const& config, comm::Communicator world, TrainOptions const& options)
-      : config_(config), world_(std::move(world)), options_(options) {}
+      : config_(config), world_(std::move(world)), options_(options) {
+    for (auto const& r : options.registered) custom_.push_back({.kind = r.kind, .keys = r.keys});
+  }
 
   ExitCode run();
 
  private:
   bool lead() const { return world_.rank() == 0; }
+  std::int64_t goal() const {
+    return options_.stop_after_step > 0 ? std::min(options_.stop_after_step, config_.run.steps) : config_.run.steps;
+  }
   void open_directory();
   void start_or_resume();
   ExitCode steps();
@@ -43,10 +48,19 @@ class Loop {
   void status(char const* state, ExitCode code, std::string const& reason) {
     if (directory_) directory_->write_status(state, code, reason, step_, 0);
   }
+  /// A status that cannot be written must not hide why the run failed.
+  void failed(ExitCode code, std::string const& reason) {
+    try {
+      status("failed", code, reason);
+    } catch (Error const& e) {
+      log::warn("status.json still says that the run goes on: ", e.info().found);
+    }
+  }
 
   config::RunConfig config_;
   comm::Communicator world_;
   TrainOptions const& options_;
+  std::vector<config::CustomModel> custom_;
   Clock::time_point const started_ = Clock::now();
   Clock::time_point last_save_ = Clock::now();
   std::unique_ptr<RunDirectory> directory_;
@@ -61,13 +75,15 @@ void Loop::open_directory() {
   on_lead(world_, [&] {
     directory_ = std::make_unique<RunDirectory>(config_.run.dir, options_.fresh);
     if (!directory_->opened().moved_to.empty()) log::info("moved the earlier run to ", directory_->opened().moved_to);
+    log::info("run directory ", directory_->path(), ", training data ", join(config_.data.train));
   });
 }
 
 void Loop::start_or_resume() {
   auto const earlier = checkpoint::peek(config_.run.dir, -1);
   if (earlier.any) {
-    auto const notes = check_resume(config::parse(earlier.state.config, earlier.directory + "/config"), config_);
+    auto const notes =
+        check_resume(config::parse(earlier.state.config, earlier.directory + "/config", {}, custom_), config_);
     for (auto const& note : notes) lead() ? log::warn(note) : void();
   }
   Session::Options const options{
@@ -105,12 +121,11 @@ void Loop::log_step(std::int64_t step, detail::StepResult const& r) {
                       .peak_bytes = peak_resident_bytes(),
                       .has_loss = r.targets > 0};
   metrics_->write(m);
-  auto const goal = options_.stop_after_step > 0 ? options_.stop_after_step : config_.run.steps;
   char line[160];
   std::snprintf(line, sizeof line, "step %lld/%lld  loss %.4f  norm %.3f  lr %.2e  %.0f tokens/s  %.0f ms  mfu %.2f",
-                static_cast<long long>(step), static_cast<long long>(goal), r.loss, r.grad_norm, r.lr, per_second,
+                static_cast<long long>(step), static_cast<long long>(goal()), r.loss, r.grad_norm, r.lr, per_second,
                 r.step_s * 1e3, m.mfu);
-  log::progress(line, step == goal);
+  log::progress(line, step == goal());
 }
 
 void Loop::check_numbers(std::int64_t step, detail::StepResult const& r) {
@@ -155,7 +170,7 @@ void Loop::save(std::int64_t step, bool last) {
       .tokens = tokens_,
       .seed = config_.run.seed,
       .data_position = step * config_.batch.global,
-      .config = config::print(config_),
+      .config = config::print(config_, custom_),
       .layout = text("dp=", config_.mesh.dp, " tp=", config_.mesh.tp, " pp=", config_.mesh.pp)};
   checkpoint::Options const options{
       .files = config_.checkpoint.files, .keep = config_.checkpoint.keep, .keep_every = config_.checkpoint.keep_every};
@@ -176,11 +191,8 @@ void Loop::save(std::int64_t step, bool last) {
 }
 
 ExitCode Loop::steps() {
-  StopSignals const signals;
   detail::Stepper stepper(*session_, *sources_.train);
-  auto const goal =
-      options_.stop_after_step > 0 ? std::min(options_.stop_after_step, config_.run.steps) : config_.run.steps;
-  while (step_ < goal) {
+  while (step_ < goal()) {
     bool const late = options_.max_hours > 0 && seconds_since(started_) > options_.max_hours * 3600;
     auto const r = stepper.run(step_ + 1, StopSignals::received() != 0 ? StopSignals::received()
                                           : late                       ? detail::deadline_stop
@@ -190,7 +202,7 @@ ExitCode Loop::steps() {
     tokens_ += r.targets;
     log_step(step_, r);
     if (config_.eval.every_steps > 0 && step_ % config_.eval.every_steps == 0) evaluate_now(step_);
-    if (r.stop != 0 && step_ < goal) {
+    if (r.stop != 0 && step_ < goal()) {
       save(step_, true);
       auto const why =
           r.stop == detail::deadline_stop ? std::string("the deadline of --max-hours") : std::string("a signal");
@@ -198,7 +210,7 @@ ExitCode Loop::steps() {
       status("stopped", ExitCode::stopped_early, why);
       return ExitCode::stopped_early;
     }
-    if (step_ < goal && save_is_due(step_)) save(step_, false);
+    if (step_ < goal() && save_is_due(step_)) save(step_, false);
   }
   save(step_, true);
   status("done", ExitCode::ok, step_ < config_.run.steps ? "reached --steps" : "reached run.steps");
@@ -206,13 +218,12 @@ ExitCode Loop::steps() {
 }
 
 ExitCode Loop::run() {
+  StopSignals const signals;  // from here on: one that comes while data are opened stops after the first step
   open_directory();
   try {
     on_lead(world_, [&] { status("running", ExitCode::ok, ""); });
     start_or_resume();
-    auto const goal =
-        options_.stop_after_step > 0 ? std::min(options_.stop_after_step, config_.run.steps) : config_.run.steps;
-    if (step_ >= goal) {
+    if (step_ >= goal()) {
       if (lead()) {
         log::info("nothing to do: ", config_.run.dir, " is at step ", step_, " of ", config_.run.steps,
                   "; raise run.steps (or --steps) to go on, or start anew with --fresh");
@@ -225,13 +236,16 @@ ExitCode Loop::run() {
         1e9 * kernels::measure_peak_gflops(config_.precision.compute == "bf16" ? DType::bf16 : DType::f32, 0.02);
     if (peak_flops_ <= 0) peak_flops_ = 1e9 * kernels::measure_peak_gflops(DType::f32, 0.02);
     on_lead(world_, [&] {
-      directory_->write_config(config::print(config_));
+      directory_->write_config(config::print(config_, custom_));
       directory_->write_record(options_.command_line, options_.hosts, hex(session_->plan_hash()));
       metrics_ = std::make_unique<MetricsLog>(directory_->path(), step_, config_.log.tensorboard);
     });
     return steps();
   } catch (Error const& e) {
-    status("failed", e.exit_code(), e.info().code + ": " + e.info().subject + ": " + e.info().found);
+    failed(e.exit_code(), text(e.info().code, ": ", e.info().subject, ": ", e.info().found));
+    throw;
+  } catch (std::exception const& e) {
+    failed(ExitCode::internal, e.what());
     throw;
   }
 }

@@ -3,7 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <vector>
 
 #include "lamina/data/source.hpp"
 #include "lamina/train/metrics.hpp"
@@ -35,6 +35,7 @@ class Stepper {
  private:
   Session& session_;
   data::Feeder feeder_;
+  std::vector<TensorRef> tokens_, targets_;  // per micro-batch; looked up once, so that a step allocates nothing
 };
 
 }  // namespace lamina::train::detail
