@@ -118,10 +118,24 @@ ExitCode run_parallel(Program const& program, std::int64_t asked_threads, std::s
   return train::leave(parallel.exits, code, message);
 }
 
+namespace {
+
+/// So that what is written into the run directory means the same from every working directory.
+void make_paths_absolute(config::RunConfig& config) {
+  auto const fix = [](std::string& path) { path = std::filesystem::absolute(path).lexically_normal().string(); };
+  fix(config.run.dir);
+  for (auto* list : {&config.data.train, &config.data.valid}) std::ranges::for_each(*list, fix);
+  if (config.data.tokenizer != "bytes") fix(config.data.tokenizer);
+  if (config.model.init != "random") fix(config.model.init);
+}
+
+}  // namespace
+
 config::RunConfig load_here(Program const& program, RunFile const& file, std::int64_t ranks) {
   auto config = config::load(file.path, file.overrides, program.custom_models());
   train::complete_model(config);
   config::resolve(config, ranks);
+  make_paths_absolute(config);
   return config;
 }
 
@@ -149,9 +163,11 @@ std::int64_t peek_threads(Program const& program, RunFile const& file) {
 
 void use_run_directory(RunFile& file) {
   if (!std::filesystem::is_directory(file.path)) return;
+  // The resolved file holds the replicas it was trained with, and where: any number can read the checkpoint, and the
+  // directory may have been moved.
+  auto const directory = std::filesystem::absolute(file.path).lexically_normal().string();
+  file.overrides.insert(file.overrides.begin(), {"mesh.dp=auto", "run.dir=" + directory});
   file.path += "/config.toml";
-  // The resolved file holds the replicas it was trained with; any number can read the checkpoint.
-  file.overrides.insert(file.overrides.begin(), "mesh.dp=auto");
 }
 
 }  // namespace lamina::apps

@@ -155,27 +155,28 @@ std::array const table{
         "checkpoints of multiples of this step stay forever; 0: none", {.max = most_steps}},
     Key{"checkpoint", "files", Kind::integer, LAMINA_AT(checkpoint.files), "HDF5 files the tensors are spread over",
         {.min = 1, .max = 65536}},
-    Key{"checkpoint", "async", Kind::boolean, LAMINA_AT(checkpoint.async), "write beside the training"},
+    Key{"checkpoint", "async", Kind::boolean, LAMINA_AT(checkpoint.async), "write beside the training; not active yet: every save waits until it is on the disk"},
     Key{"checkpoint", "on_save_error", Kind::choice, LAMINA_AT(checkpoint.on_save_error),
         "when the disk is full, for example", {.choices = "continue|stop"}},
 
-    Key{"guard", "policy", Kind::choice, LAMINA_AT(guard.policy), "on a non-finite or spiking loss or gradient",
-        {.choices = "warn|skip|rollback|stop"}},
+    Key{"guard", "policy", Kind::choice, LAMINA_AT(guard.policy), "on a loss or gradient that is not finite",
+        {.choices = "warn|skip|rollback|stop",
+        .not_yet = "rollback"}},
     Key{"guard", "spike_factor", Kind::real, LAMINA_AT(guard.spike_factor), "times the running median; 0: off",
-        {.max = 1e9}},
+        {.max = 1e9, .available_to = 0}},
     Key{"guard", "replica_hash_every_steps", Kind::integer, LAMINA_AT(guard.replica_hash_every_steps),
-        "compare the replicas' parameters; 0: never", {.max = most_steps}},
+        "compare the replicas' parameters; 0: never", {.max = most_steps, .available_to = 0}},
 
     Key{"watchdog", "report", Kind::seconds, LAMINA_AT(watchdog.report_seconds),
-        "say who waits for whom after this time without progress; \"0 s\": never", {.max = a_year}},
+        "say who waits for whom after this time without progress; not active yet", {.max = a_year}},
     Key{"watchdog", "abort", Kind::seconds, LAMINA_AT(watchdog.abort_seconds),
-        "end the job with code 8; \"0 s\": never", {.max = a_year}},
+        "end a job that hangs with code 8; \"0 s\": never; not active yet", {.max = a_year}},
 
     Key{"log", "every_steps", Kind::integer, LAMINA_AT(log.every_steps), "a line of metrics.jsonl", {.min = 1,
         .max = most_steps}},
     Key{"log", "tensorboard", Kind::boolean, LAMINA_AT(log.tensorboard), "write an event file"},
     Key{"log", "trace_steps", Kind::integers, LAMINA_AT(log.trace_steps), "steps that write a Chrome trace", {.min = 1,
-        .max = most_steps}},
+        .max = most_steps, .available_to = 0}},
 };
 // clang-format on
 

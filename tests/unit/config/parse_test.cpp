@@ -15,18 +15,17 @@ TEST(Parse, the_smallest_file_gets_every_default) {
 }
 
 TEST(Parse, reads_every_kind_of_value) {
-  auto const c =
-      config::parse(minimal("[optimizer]\nlr = 1\nbetas = [0.5, 0.25]\n[parallel]\nbucket = \"1.5 KiB\"\n"
-                            "[watchdog]\nreport = \"2 min\"\n[log]\ntrace_steps = [1, 5]\ntensorboard = false\n"
-                            "[mesh]\ndp = 2\norder = [\"tp\", \"dp\", \"pp\"]\n[memory]\nlimit = \"8GiB\"\n",
-                            "norm = \"post\"\ndropout = 0.1\n"),
-                    "run.toml");
+  auto const c = config::parse(minimal("[optimizer]\nlr = 1\nbetas = [0.5, 0.25]\n[parallel]\nbucket = \"1.5 KiB\"\n"
+                                       "[watchdog]\nreport = \"2 min\"\n[log]\ntrace_steps = []\ntensorboard = false\n"
+                                       "[mesh]\ndp = 2\norder = [\"tp\", \"dp\", \"pp\"]\n[memory]\nlimit = \"8GiB\"\n",
+                                       "norm = \"post\"\ndropout = 0.1\n"),
+                               "run.toml");
   EXPECT_EQ(c.optimizer.lr, 1.0) << "an integer is a fine real";
   EXPECT_EQ(c.optimizer.beta1, 0.5);
   EXPECT_EQ(c.optimizer.beta2, 0.25);
   EXPECT_EQ(c.parallel.bucket, 1536);
   EXPECT_EQ(c.watchdog.report_seconds, 120);
-  EXPECT_EQ(c.log.trace_steps, (std::vector<std::int64_t>{1, 5}));
+  EXPECT_TRUE(c.log.trace_steps.empty());
   EXPECT_FALSE(c.log.tensorboard);
   EXPECT_EQ(c.mesh.dp, 2);
   EXPECT_EQ(c.mesh.order, (std::vector<std::string>{"tp", "dp", "pp"}));
@@ -129,6 +128,10 @@ TEST(Parse, what_cannot_be_had_yet_says_so) {
            {"memory", "recompute = \"full\""},
            {"memory", "recompute_layers = \"blocks.0-5\""},
            {"batch", "shares = [3, 1]"},
+           {"guard", "policy = \"rollback\""},
+           {"guard", "spike_factor = 3"},
+           {"guard", "replica_hash_every_steps = 100"},
+           {"log", "trace_steps = [1, 5]"},
            {"run", "determinism = \"canonical\""}}) {
     EXPECT_THAT(problem_of(section, line), AllOf(HasSubstr("not available yet"), HasSubstr("not_yet"))) << line;
   }
@@ -146,7 +149,9 @@ TEST(Parse, the_defaults_of_what_cannot_be_had_yet_are_accepted) {
   EXPECT_EQ(
       problems(minimal("[mesh]\ntp = 1\npp = 1\n[parallel]\nzero = 0\nsplit = []\ntransport = \"mpi\"\n[pipeline]\n"
                        "schedule = \"1f1b\"\nfile = \"\"\nchunks = 1\nstages = \"auto\"\n[placement]\nrules = []\n"
-                       "default = \"cpu\"\n[memory]\nrecompute = \"none\"\nrecompute_layers = \"blocks.*\"\n")),
+                       "default = \"cpu\"\n[memory]\nrecompute = \"none\"\nrecompute_layers = \"blocks.*\"\n[guard]\n"
+                       "spike_factor = 0\nreplica_hash_every_steps = 0\n[log]\ntrace_steps = []\n[checkpoint]\n"
+                       "async = true\n[watchdog]\nreport = \"30 s\"\n")),
       "");
   EXPECT_EQ(problem_of("run", "determinism = \"fast\""), "");
 }

@@ -51,7 +51,6 @@ TEST(Print, every_value_that_a_key_takes_reads_back) {
   c.memory.limit = std::int64_t{3} << 33;
   c.checkpoint.every_seconds = 0.1;
   c.watchdog.abort_seconds = 0;
-  c.log.trace_steps = {1, 1'000'000'000'000};
   c.model.tied = false;
   c.mesh.order = {"tp", "pp", "dp"};
   c.lr_schedule.min = 0;
