@@ -18,12 +18,20 @@ namespace fs = std::filesystem;
 
 constexpr char prefix[] = "step-";
 
-/// Names in a directory; none when it cannot be read.
+/// Names in a directory, sorted; none when it is not there. One that cannot be read is an error: taking it for empty
+/// would start a run anew beside its checkpoints.
 std::vector<std::string> names_in(std::string const& directory) {
   std::vector<std::string> names;
   std::error_code error;
   for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error))
     names.push_back(it->path().filename().string());
+  if (error && error != std::errc::no_such_file_or_directory) {
+    fail({.code = "checkpoint.load.directory",
+          .subject = directory,
+          .found = error.message(),
+          .expected = "a directory that can be read",
+          .fix = "check the path and its permissions"});
+  }
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -76,8 +84,8 @@ std::vector<Candidate> find_candidates(std::string const& path) {
   if (step || fs::exists(text(path, "/", manifest_name), ignored))
     return fs::is_directory(path, ignored) ? std::vector<Candidate>{{.directory = path, .step = step.value_or(-1)}}
                                            : std::vector<Candidate>{};
-  if (fs::is_directory(checkpoints_of(path), ignored)) return candidates_in(checkpoints_of(path));
-  return candidates_in(path);
+  auto const inside = fs::status(checkpoints_of(path), ignored).type();
+  return candidates_in(inside == fs::file_type::not_found ? path : checkpoints_of(path));
 }
 
 void require_file_size(std::string const& directory, FileEntry const& file) {

@@ -66,7 +66,8 @@ class Save {
        comm::Communicator const& world)
       : pieces_(pieces), options_(options), world_(world), root_(world.rank() == 0) {
     manifest_.state = state;
-    parent_ = detail::checkpoints_of(run_dir);
+    run_dir_ = run_dir.empty() ? "." : run_dir;
+    parent_ = detail::checkpoints_of(run_dir_);
     temporary_ = text(parent_, "/", temporary_name(state.step));
     final_ = text(parent_, "/", detail::directory_name(state.step));
   }
@@ -112,7 +113,10 @@ class Save {
   void root_create(std::vector<std::string> const& packed) {
     manifest_.tensors = detail::merge_owned(packed);
     detail::assign_files(manifest_.tensors, options_.files);
-    io::make_directories(parent_);
+    if (!std::filesystem::exists(parent_)) {
+      io::make_directories(parent_);
+      io::sync_directory(run_dir_, "checkpoint.parent");
+    }
     detail::remove_leftovers(parent_);
     require_space(parent_, manifest_.tensors);
     io::make_directories(temporary_);
@@ -251,7 +255,7 @@ class Save {
   comm::Communicator const& world_;
   bool root_;
   Manifest manifest_;
-  std::string parent_, temporary_, final_, text_;
+  std::string run_dir_, parent_, temporary_, final_, text_;
   std::vector<Task> tasks_;
 };
 

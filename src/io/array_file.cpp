@@ -37,6 +37,21 @@ void for_each_block(Run const& run, TensorSpec const& spec, std::function<void(R
   }
 }
 
+std::vector<std::int64_t> create_by_hdf5(std::string const& path, std::vector<Array> const& arrays) {
+  std::vector<vendor::hdf5::Dataset> datasets;
+  std::int64_t bytes = 0;
+  for (auto const& a : arrays) {
+    datasets.push_back({.path = a.path, .spec = a.spec, .offset = 0});
+    bytes += a.spec.bytes();
+  }
+  try {
+    return vendor::hdf5::create(path, datasets);
+  } catch (Error const& e) {
+    if (e.info().code == "vendor.hdf5.no_space") detail::fail_no_space(path, text("create: ", e.info().found), bytes);
+    throw;
+  }
+}
+
 std::vector<Array> sorted_by_place(std::vector<Array> arrays) {
   std::erase_if(arrays, [](Array const& a) { return a.spec.count() == 0; });
   std::sort(arrays.begin(), arrays.end(), [](auto const& a, auto const& b) { return a.offset < b.offset; });
@@ -47,9 +62,7 @@ std::vector<Array> sorted_by_place(std::vector<Array> arrays) {
 
 ArrayFile create_array_file(std::string const& path, std::vector<Array> arrays, std::string const& site) {
   if (int const error = detail::injected(fault::hit(site, "create"))) detail::fail_write(path, "create", 0, error);
-  std::vector<vendor::hdf5::Dataset> datasets;
-  for (auto const& a : arrays) datasets.push_back({.path = a.path, .spec = a.spec, .offset = 0});
-  auto const offsets = vendor::hdf5::create(path, datasets);
+  auto const offsets = create_by_hdf5(path, arrays);
   ArrayFile result{.path = path, .bytes = 0, .arrays = std::move(arrays), .metadata = {}};
   auto const file = File::open(path, Mode::update, site);
   result.bytes = file.bytes();

@@ -60,12 +60,16 @@ void fail_errno(std::string code, std::string const& path, std::string const& ca
 void fail_write(std::string const& path, std::string const& call, std::int64_t bytes, int error,
                 std::source_location at) {
   if (error != ENOSPC && error != EDQUOT && error != EFBIG) fail_errno("io.file.write", path, call, error, at);
+  fail_no_space(path, text(call, ": ", std::strerror(error)), bytes, at);
+}
+
+void fail_no_space(std::string const& path, std::string const& reason, std::int64_t bytes, std::source_location at) {
   fail({.code = "io.file.no_space",
         .subject = path,
-        .found = text(call, ": ", std::strerror(error), "; needs ", bytes, " bytes (", human_bytes(bytes), "), ",
-                      free_bytes(parent_of(path)), " bytes free"),
-        .expected = "room on the file system and in the quota",
-        .fix = "free some space, raise the quota, or use a directory on another file system"},
+        .found = text(reason, "; needs ", bytes, " bytes (", human_bytes(bytes), "), ", free_bytes(parent_of(path)),
+                      " bytes free"),
+        .expected = "room on the file system, in the quota and within the file size limit",
+        .fix = "free some space, raise the limit (quota, ulimit -f), or use another file system"},
        at);
 }
 

@@ -25,4 +25,8 @@ inline int injected(fault::Action action) {
 [[noreturn]] void fail_write(std::string const& path, std::string const& call, std::int64_t bytes, int error,
                              std::source_location at = std::source_location::current());
 
+/// "io.file.no_space": `reason`, then bytes needed and free.
+[[noreturn]] void fail_no_space(std::string const& path, std::string const& reason, std::int64_t bytes,
+                                std::source_location at = std::source_location::current());
+
 }  // namespace lamina::io::detail

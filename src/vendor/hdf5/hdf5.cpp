@@ -3,6 +3,7 @@
 #include <hdf5.h>
 
 #include <array>
+#include <cerrno>
 #include <exception>
 #include <set>
 #include <source_location>
@@ -25,13 +26,22 @@ std::string last_error() {
   return words;
 }
 
+/// HDF5 keeps the errno of a failed write or extension only in its words.
+bool is_lack_of_space(std::string const& words) {
+  for (int const e : {ENOSPC, EDQUOT, EFBIG}) {
+    if (words.find(text("errno = ", e, ",")) != std::string::npos) return true;
+  }
+  return false;
+}
+
 template <class Status>
 Status check(Status status, char const* call, std::string const& file,
              std::source_location at = std::source_location::current()) {
   if (status >= 0) return status;
-  fail({.code = "vendor.hdf5.call",
+  auto const words = last_error();
+  fail({.code = is_lack_of_space(words) ? "vendor.hdf5.no_space" : "vendor.hdf5.call",
         .subject = text(file, ": ", call),
-        .found = last_error(),
+        .found = words,
         .expected = "a call that succeeds",
         .fix = "look for a full disk, missing permission or a damaged file; h5dump -H shows what HDF5 sees"},
        at);

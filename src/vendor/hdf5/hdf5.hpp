@@ -23,7 +23,7 @@ struct Dataset {
 /// Creates `file` (which must not exist) with all groups, datasets and attributes, serially, without MPI: contiguous,
 /// allocated early, never filled, large datasets on 4 KiB boundaries, no time stamps (equal arguments give equal
 /// bytes). Closes it; does not sync. Returns the offsets in the order given.
-/// @throws Error "vendor.hdf5.call", "vendor.hdf5.layout".
+/// @throws Error "vendor.hdf5.no_space" (disk, quota or file size limit), "vendor.hdf5.call", "vendor.hdf5.layout".
 std::vector<std::int64_t> create(std::string const& file, std::vector<Dataset> const& datasets);
 
 /// All datasets of a file in the library's order of names. Check sizes and checksums first: malformed files have

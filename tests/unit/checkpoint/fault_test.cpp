@@ -1,6 +1,7 @@
 #include "lamina/base/fault.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -157,6 +158,22 @@ TEST_F(SaveFault, a_checkpoint_larger_than_the_disk_is_refused_before_anything_i
   EXPECT_EQ(e.code, "checkpoint.save.no_space");
   EXPECT_NE(e.found.find(text("needs ", (std::int64_t{1} << 52) + (1 << 20), " bytes")), std::string::npos) << e.found;
   EXPECT_TRUE(work_in_progress().empty());
+}
+
+TEST_F(SaveFault, a_limit_of_the_system_is_reported_like_a_full_disk) {
+  pid_t const child = ::fork();
+  if (child == 0) {
+    std::signal(SIGXFSZ, SIG_IGN);
+    rlimit const small{.rlim_cur = 100'000, .rlim_max = 100'000};
+    ::setrlimit(RLIMIT_FSIZE, &small);
+    auto const e = test::error_of([&] { save_step(3); });
+    ::_exit(e.code == "checkpoint.save.no_space" ? 0 : 1);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(work_in_progress().empty());
+  EXPECT_EQ(loaded_step(), 2);
 }
 
 TEST_F(SaveFault, short_writes_are_completed) {

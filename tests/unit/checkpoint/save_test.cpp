@@ -123,6 +123,12 @@ TEST_F(OneRank, removes_what_killed_saves_left) {
   EXPECT_EQ(names(), (std::set<std::string>{"latest", "step-00000001", "step-00000003"}));
 }
 
+TEST_F(OneRank, does_not_take_a_directory_that_it_cannot_read_for_an_empty_one) {
+  fs::create_directories(run);
+  test::write_file(run + "/checkpoints", "");
+  EXPECT_EQ(test::error_of([&] { load_step(); }).code, "checkpoint.load.directory");
+}
+
 TEST_F(OneRank, needs_no_hint) {
   save_step(1);
   test::write_file(run + "/checkpoints/latest", "step-99999999\n../../..\n");
