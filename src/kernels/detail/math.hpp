@@ -21,8 +21,10 @@ inline Floats exp_bounded(Floats x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * (r * r) + r + 1.f;
-  // n goes into the exponent; for NaN the conversion gives a power of two that is shifted out.
-  return bit_cast_vector<Floats>(bit_cast_vector<Ints>(p) + (__builtin_convertvector(n, Ints) << 23));
+  // n goes into the exponent, unsigned because a lane that nobody wants may overflow; for NaN the conversion gives a
+  // power of two that is shifted out.
+  auto const exponent = bit_cast_vector<Words>(__builtin_convertvector(n, Ints)) << 23;
+  return bit_cast_vector<Floats>(bit_cast_vector<Words>(p) + exponent);
 }
 
 /// 0 below -103.97 (subnormal results included), inf above 88.72.
