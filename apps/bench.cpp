@@ -46,7 +46,10 @@ ExitCode bench_products(Options const& o, Parallel& p) {
 void print_step(train::StepBench const& b) {
   std::printf("step %.1f ms (median of %zu), %.0f tokens/s, MFU %.3f of %.0f GF/s, exposed communication %.1f ms\n",
               b.step_s * 1e3, b.times.size(), b.tokens_per_s, b.mfu, b.peak_gflops, b.exposed_comm_s * 1e3);
-  std::printf("memory: planned %s, resident at most %s\n", human_bytes(b.planned_peak_bytes).c_str(),
+  std::printf("memory: planned %lld bytes, measured %lld since the arenas were made (%+.2f %%), resident at most %s\n",
+              static_cast<long long>(b.planned_peak_bytes), static_cast<long long>(b.arena_growth_bytes),
+              100.0 * static_cast<double>(b.arena_growth_bytes - b.planned_peak_bytes) /
+                  static_cast<double>(b.planned_peak_bytes),
               human_bytes(b.measured_peak_bytes).c_str());
   std::printf("limits measured in this run: %.0f GF/s multiply-add, %.1f GB/s streaming\n\n", b.peak_gflops,
               b.stream_gbytes_per_s);
@@ -90,6 +93,7 @@ ExitCode bench_steps(Program const& program, Options const& o, Parallel& p) {
                             {"exposed_comm_s", b.exposed_comm_s},
                             {"planned_peak_bytes", b.planned_peak_bytes},
                             {"measured_peak_bytes", b.measured_peak_bytes},
+                            {"arena_growth_bytes", b.arena_growth_bytes},
                             {"kernels", kernels}};
   std::printf("%s\n", result.dump(2).c_str());
   return ExitCode::ok;

@@ -30,6 +30,7 @@ StepBench bench_step(Session& session, data::Source const& source, int steps, in
   std::ranges::sort(sorted);
   b.step_s = sorted[sorted.size() / 2];
   b.measured_peak_bytes = peak_resident_bytes();
+  b.arena_growth_bytes = b.measured_peak_bytes - session.resident_before_arenas();
   b.planned_peak_bytes = plan::peak_bytes(session.plan());
 
   bool const bf16 = session.config().precision.compute == "bf16";

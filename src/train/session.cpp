@@ -75,6 +75,7 @@ Session::Session(config::RunConfig config, comm::Communicator world, Options con
           .expected = text("plan ", hashes[0], ", as on rank 0"),
           .fix = "start every rank with the same program, run file and --set options"});
   }
+  resident_before_ = peak_resident_bytes();
   executor_ = std::make_unique<runtime::Executor>(plan::lower(*plan_, world_.rank()), world_);
   auto const& graph = main_graph(graphs_, options.purpose);
   for (int const id : graph.parameters()) {

@@ -22,7 +22,10 @@ struct StepBench {
   std::vector<double> losses;  ///< of all steps, warm-up included
   double step_s = 0;           ///< median of times
   double tokens_per_s = 0, mfu = 0, peak_gflops = 0, stream_gbytes_per_s = 0, exposed_comm_s = 0;
-  std::int64_t planned_peak_bytes = 0, measured_peak_bytes = 0;
+  std::int64_t planned_peak_bytes = 0;
+  std::int64_t measured_peak_bytes = 0;  ///< resident high-water mark of rank 0
+  std::int64_t arena_growth_bytes =
+      0;                           ///< of that, what came after the arenas were made: the plan and the libraries' own
   std::vector<KernelRow> kernels;  ///< of rank 0, most expensive first; measured in steps of their own
 };
 

@@ -48,6 +48,8 @@ class Session {
   std::int64_t dp_size() const;
   /// Elements of all parameters, and those of position embeddings.
   std::int64_t parameter_count() const { return parameter_count_; }
+  /// Resident high-water mark just before the arenas were made: what they add to it was planned.
+  std::int64_t resident_before_arenas() const { return resident_before_; }
   /// Model flops of one token, forward and backward: 6 N + 6 L C T, see performance notes in perf/README.md.
   double flops_per_token() const;
 
@@ -73,7 +75,7 @@ class Session {
   std::shared_ptr<plan::Plan const> plan_;
   std::uint64_t plan_hash_ = 0;
   std::unique_ptr<runtime::Executor> executor_;
-  std::int64_t parameter_count_ = 0, position_count_ = 0;
+  std::int64_t parameter_count_ = 0, position_count_ = 0, resident_before_ = 0;
 };
 
 /// Fills the sizes of the model from a Hugging Face directory when `model.init` names one, and the vocabulary from the
