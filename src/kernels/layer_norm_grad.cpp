@@ -34,8 +34,9 @@ struct LayerNormGrad {
       store(dscale + i, load(dscale + i, part) + dx_hat, part);
       store(dshift + i, load(dshift + i, part) + d, part);
     };
+    std::int64_t constexpr two = 2 * lanes;
     std::int64_t i = 0;
-    for (; i + 2 * lanes <= columns; i += 2 * lanes) {
+    for (; i + two <= columns; i += two) {
       sums(i, Full{}, g0, gx0);
       sums(i + lanes, Full{}, g1, gx1);
     }

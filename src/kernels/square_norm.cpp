@@ -28,8 +28,9 @@ Partial square_sum(float const* g, std::int64_t count) {
     sums[chain] += d * d;
     bad[chain] += finite + 1;  // true is -1
   };
+  std::int64_t constexpr two = 2 * lanes;
   std::int64_t i = 0;
-  for (; i + 2 * lanes <= count; i += 2 * lanes) add(i, Full{}, 0), add(i + lanes, Full{}, 1);
+  for (; i + two <= count; i += two) add(i, Full{}, 0), add(i + lanes, Full{}, 1);
   for_vectors(i, count, [&](std::int64_t j, auto part) { add(j, part, 0); });
   Partial p;
   for (int k = 0; k < lanes; ++k) {

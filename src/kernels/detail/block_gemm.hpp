@@ -41,7 +41,7 @@ template <bool transposed, int rows, int vectors>
   for (int k = 0; k < depth; ++k) {
     Floats bk[vectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v) bk[v] = load(b + k * b_stride + v * lanes);
+    for (std::int64_t v = 0; v < vectors; ++v) bk[v] = load(b + k * b_stride + v * lanes);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; ++r) {
       Floats const ar = splat(transposed ? a[k * a_stride + r] : a[r * a_stride + k]);
@@ -53,7 +53,7 @@ template <bool transposed, int rows, int vectors>
   for (int r = 0; r < rows; ++r) {
     float const factor = into == Into::rescale ? alpha[r] : 1.f;
 #pragma GCC unroll 4
-    for (int v = 0; v < vectors; ++v) {
+    for (std::int64_t v = 0; v < vectors; ++v) {
       float* const to = c + r * c_stride + v * lanes;
       store(to, into == Into::set ? sum[r][v] : sum[r][v] + factor * load(to));
     }

@@ -1,9 +1,9 @@
 #pragma once
 
 // Element access by dtype for the plain references: slow and obvious.
+#include <bit>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
@@ -19,12 +19,8 @@ inline double get(TensorRef const& t, std::int64_t i) {
       return t.as<double>()[i];
     case DType::i32:
       return t.as<std::int32_t>()[i];
-    case DType::bf16: {
-      std::uint32_t const u = std::uint32_t{t.as<std::uint16_t>()[i]} << 16;
-      float f;
-      std::memcpy(&f, &u, sizeof f);
-      return f;
-    }
+    case DType::bf16:
+      return std::bit_cast<float>(std::uint32_t{t.as<std::uint16_t>()[i]} << 16);
     default:
       break;
   }
@@ -51,8 +47,7 @@ inline void put(TensorRef const& t, std::int64_t i, double value) {
       return;
     case DType::bf16: {  // round to nearest, ties to even
       auto const f = static_cast<float>(value);
-      std::uint32_t u;
-      std::memcpy(&u, &f, sizeof u);
+      auto u = std::bit_cast<std::uint32_t>(f);
       u = std::isnan(f) ? (u >> 16) | 0x40u : (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
       t.as<std::uint16_t>()[i] = static_cast<std::uint16_t>(u);
       return;

@@ -3,6 +3,7 @@
 // Vectors of floats by the compilers' vector extension (GCC, Clang): one register of the build's instruction set.
 // Explicit, because the tuning models of today's compilers prefer half-width vectors and give up on conversions.
 // Host code only; a GPU version of a kernel is another functor.
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #if defined(__AVX__)
@@ -68,12 +69,7 @@ inline Halves to_bf16(Floats x) {
 }
 
 inline float to_float(float x) { return x; }
-inline float to_float(Bf16 x) {
-  std::uint32_t const u = std::uint32_t{x.bits} << 16;
-  float f;
-  std::memcpy(&f, &u, sizeof f);
-  return f;
-}
+inline float to_float(Bf16 x) { return std::bit_cast<float>(std::uint32_t{x.bits} << 16); }
 
 inline Floats load(float const* p, Full = {}) {
   Floats v;
@@ -131,12 +127,13 @@ inline void for_vectors(std::int64_t begin, std::int64_t end, F const& f) {
 template <class F>
 inline float sum_vectors(std::int64_t n, F const& f) {
   Floats s0{}, s1{}, s2{}, s3{};
+  std::int64_t constexpr one = lanes, four = 4 * one;
   std::int64_t i = 0;
-  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+  for (; i + four <= n; i += four) {
     s0 += f(i, Full{});
-    s1 += f(i + lanes, Full{});
-    s2 += f(i + 2 * lanes, Full{});
-    s3 += f(i + 3 * lanes, Full{});
+    s1 += f(i + one, Full{});
+    s2 += f(i + 2 * one, Full{});
+    s3 += f(i + 3 * one, Full{});
   }
   for (; i + lanes <= n; i += lanes) s0 += f(i, Full{});
   if (i < n) s1 += f(i, Part{static_cast<int>(n - i)});

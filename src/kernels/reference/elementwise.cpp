@@ -1,5 +1,3 @@
-#include <cstring>
-
 #include "../detail/element.hpp"
 #include "lamina/kernels/add.hpp"
 #include "lamina/kernels/cast.hpp"
