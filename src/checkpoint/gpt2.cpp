@@ -156,7 +156,10 @@ std::vector<float> read_gpt2_parameter(SafeTensors const& file, std::string cons
   auto const name = find_entry(file, lamina_name, place.name);
   auto const& entry = file.entries().at(name);
   auto const wanted = their_shape(place, lamina_name, shape);
-  if (entry.shape != wanted) {
+  // A shorter context uses the first of the learned positions, as PyTorch users do by cropping wpe.
+  bool const cropped = lamina_name == "embed.positions.weight" && entry.shape.ndim() == 2 &&
+                       entry.shape[1] == wanted[1] && entry.shape[0] > wanted[0];
+  if (entry.shape != wanted && !cropped) {
     fail({.code = "checkpoint.gpt2.shape",
           .subject = text(entry.file, ": ", name),
           .found = text(entry.shape),
@@ -164,6 +167,7 @@ std::vector<float> read_gpt2_parameter(SafeTensors const& file, std::string cons
           .fix = "set the sizes of [model] to those of the file; a Hugging Face directory fills them by itself"});
   }
   auto values = file.read(name);
+  values.resize(static_cast<std::size_t>(wanted.count()));
   return place.transposed ? transpose(values, wanted[0], wanted[1]) : values;
 }
 

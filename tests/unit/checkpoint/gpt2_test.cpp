@@ -36,6 +36,15 @@ TEST(Gpt2, a_tied_head_is_read_from_the_embedding) {
             read_gpt2_parameter(file, "embed.tokens.weight", {11, 8}));
 }
 
+TEST(Gpt2, a_shorter_context_takes_the_first_positions_and_a_longer_one_is_refused) {
+  auto const file = SafeTensors::open(data + "/gpt2_tiny");
+  auto all = read_gpt2_parameter(file, "embed.positions.weight", {6, 8});
+  all.resize(4 * 8);
+  EXPECT_EQ(read_gpt2_parameter(file, "embed.positions.weight", {4, 8}), all);
+  auto const longer = test::error_of([&] { read_gpt2_parameter(file, "embed.positions.weight", {7, 8}); });
+  EXPECT_EQ(longer.code, "checkpoint.gpt2.shape");
+}
+
 TEST(Gpt2, names_shapes_and_files_that_do_not_fit_are_refused) {
   auto const file = SafeTensors::open(data + "/gpt2_tiny");
   auto const code = [&](std::string const& name, Shape const& shape) {
