@@ -9,5 +9,7 @@ namespace lamina::test {
 /// Changes one thing of a world: a step, an operand, an order, a place in memory, a group, a binding. Returns what it
 /// did, "" when it found nothing of the kind it chose. Many changes break a rule, some mean nothing.
 std::string mutate(World& world, Random& random);
+/// Changes only the order of communication on one rank, in ways that keep what matches what.
+std::string mutate_order(World& world, Random& random);
 
 }  // namespace lamina::test

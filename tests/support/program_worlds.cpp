@@ -14,7 +14,7 @@ namespace {
 
 TensorSpec random_spec(Random& random) {
   static std::vector<DType> const dtypes{DType::f32, DType::f32, DType::bf16, DType::i64};
-  static std::vector<Shape> const shapes{{}, {12}, {12, 3}, {24}, {1}, {7, 2}, {0}, {12, 2, 2}};
+  static std::vector<Shape> const shapes{{}, {12}, {12, 3}, {24}, {1}, {7, 2}, {0}, {12, 2, 2}, {40}, {64}};
   return {random.of(dtypes), random.of(shapes)};
 }
 
@@ -158,9 +158,19 @@ struct Comm {
   std::vector<int> ranks, local;  // local: group id on each of them
 };
 
+/// What a world has much of: a bit of all, messages inside groups of several, or buffers that take over each other's
+/// bytes.
+enum class Style { mixed, messages, memory };
+
 class FreeWorld {
  public:
-  explicit FreeWorld(Random& random) : random_(random), size_(random.between(1, 4)), all_nccl_(random.one_in(3)) {
+  FreeWorld(Random& random, Style style)
+      : random_(random),
+        style_(style),
+        size_(style == Style::messages ? random.between(3, 4)
+              : style == Style::memory ? 1
+                                       : random.between(1, 4)),
+        all_nccl_(random.one_in(3)) {
     for (int r = 0; r < size_; ++r) builders_.emplace_back(random), add_persistent_buffers(builders_.back(), random);
     std::vector<int> everybody(static_cast<std::size_t>(size_));
     std::iota(everybody.begin(), everybody.end(), 0);
@@ -175,7 +185,7 @@ class FreeWorld {
   World make() {
     for (char const* name : {"forward_backward", "update"}) {
       for (auto& b : builders_) b.begin_program(name);
-      for (int n = random_.between(2, 12); n > 0; --n) event();
+      for (int n = style_ == Style::memory ? random_.between(8, 24) : random_.between(4, 12); n > 0; --n) event();
       if (random_.one_in(2)) break;
     }
     World world;
@@ -212,7 +222,7 @@ class FreeWorld {
 
   void event() {
     auto& some = builders_[static_cast<std::size_t>(random_.below(size_))];
-    retire_some(some, random_);
+    if (style_ != Style::messages) retire_some(some, random_);  // there, only progress is to be wrong
     auto const& comm = random_.of(comms_);
     int const n = static_cast<int>(comm.ranks.size());
     switch (random_.below(4)) {
@@ -241,6 +251,7 @@ class FreeWorld {
   }
 
   Random& random_;
+  Style style_;
   int size_;
   bool all_nccl_;
   std::vector<ProgramBuilder> builders_;
@@ -384,14 +395,20 @@ class Pipeline {
 
 }  // namespace
 
+World make_message_world(Random& random) { return FreeWorld(random, Style::messages).make(); }
+
 World make_random_world(Random& random) {
-  switch (random.below(4)) {
+  switch (random.below(6)) {
     case 0:
       return same_for_all(random);
     case 1:
       return Pipeline(random).make();
+    case 2:
+      return make_message_world(random);
+    case 3:
+      return FreeWorld(random, Style::memory).make();
     default:
-      return FreeWorld(random).make();
+      return FreeWorld(random, Style::mixed).make();
   }
 }
 

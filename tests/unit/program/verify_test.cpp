@@ -276,6 +276,33 @@ TEST(VerifyOneRank, accepts_changes_that_mean_nothing) {
   }
 }
 
+TEST(VerifyOneRank, remembers_who_had_the_bytes_beside_a_smaller_buffer) {
+  // a has [0, 192); b takes [64, 128) of it in good order; c wants a rest of a on another stream and does not wait.
+  for (int const offset : {0, 128}) {
+    for (bool const waits : {false, true}) {
+      auto const problems = verify(parse(text(R"(lamina-program 1
+rank 0 of 1
+arena host=192 shared=0 pinned=0 device=64
+buffer 0 w input u8[64] device 0+64
+buffer 1 a activation u8[192] host 0+192 program=0
+buffer 2 b activation u8[64] host 64+64 program=0
+buffer 3 c activation u8[64] host )",
+                                              offset, R"(+64 program=0
+program 0 eval
+stream 0 compute
+stream 1 copy
+step 0 compute gelu -> %1
+step 1 compute gelu -> %2
+step 2 copy copy %0 -> %3)",
+                                              waits ? " after=0\n" : "\n")));
+      std::vector<std::string> found;
+      for (auto const& p : problems) found.push_back(text(p.rule, " ", p.step));
+      EXPECT_EQ(found, waits ? std::vector<std::string>{} : std::vector<std::string>{"overlap 2"})
+          << describe(problems);
+    }
+  }
+}
+
 TEST(VerifyOneRank, reports_every_problem_at_once) {
   std::string changed = sound_program;
   for (auto const& [from, to] : {std::pair{" after=5", ""}, std::pair{"gelu %2 -> %3", "gelu %4 -> %3"}}) {
