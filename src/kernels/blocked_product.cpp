@@ -1,126 +1,13 @@
 #include "detail/blocked_product.hpp"
 
 #include <algorithm>
-#include <array>
-#include <utility>
 
-#include "detail/check.hpp"
+#include "detail/blocked_work.hpp"
 #include "detail/finish.hpp"
 #include "detail/kokkos.hpp"
-#include "detail/micro_kernel.hpp"
-#include "detail/panels.hpp"
-#include "lamina/base/error.hpp"
-#include "lamina/base/text.hpp"
 
 namespace lamina::kernels::detail {
 namespace {
-
-// Cache blocking, chosen by measuring (perf/kernels/gemm_bench.cpp).
-constexpr std::int64_t most_words = 512;                // of the contraction between two visits of the sums
-constexpr std::int64_t most_rows = 8 * block_rows;      // of A that share one buffer of sums
-constexpr std::int64_t most_columns = 12 * panel;       // of B packed at a time
-constexpr std::int64_t columns_per_thread = 4 * panel;  // fewer: share out the rows as well
-
-using Kernel = void (*)(std::int64_t, std::uint32_t const*, std::int64_t, std::int64_t, float const*, float*,
-                        std::int64_t, bool);
-
-template <class Word, int... Rows>
-constexpr std::array<Kernel, sizeof...(Rows)> kernels_of(std::integer_sequence<int, Rows...>) {
-  return {micro_kernel<Word, Rows + 1>...};
-}
-
-/// By rows - 1.
-template <class Word>
-constexpr auto kernels = kernels_of<Word>(std::make_integer_sequence<int, block_rows>{});
-
-Kernel const* kernels_for(DType t) {
-#if defined(__AVX512BF16__)
-  if (t == DType::bf16) return kernels<WordBf16>.data();
-#endif
-  static_cast<void>(t);
-  return kernels<WordF32>.data();
-}
-
-enum class Reading { in_place, copied_rows, packed_rows };
-
-/// The rows of a block would fall into too few sets of a first-level cache (32 KiB, 8 ways, 64 sets of 64 bytes).
-bool sets_collide(std::int64_t row_bytes) { return row_bytes % 2048 == 0; }
-
-/// A product as the loops see it: t[i][j] = sum over k of a(i, k) b(j, k).
-struct Work {
-  Source a, b;
-  std::int64_t i = 0, j = 0, k = 0;  // extents, elements
-  bool transposed = false;           // t[i][j] belongs to c[j][i]
-  Reading reading = Reading::in_place;
-  Kernel const* kernels = nullptr;
-  std::int64_t words = 0, chunk = 0;                   // of the contraction: all, and per visit of the sums
-  int parts_i = 1, parts_j = 1;                        // threads along rows and columns
-  std::int64_t columns = 0;                            // of B per block, a multiple of panel
-  std::int64_t b_bytes = 0, a_bytes = 0, t_bytes = 0;  // scratch of one thread
-};
-
-std::int64_t divided_up(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
-
-Work make_work(Product const& p) {
-  Work w;
-  Source const a{p.a.data, p.a.dtype, p.a.ld, !p.a.transposed};
-  Source const b{p.b.data, p.b.dtype, p.b.ld, p.b.transposed};
-  // With both contractions contiguous the smaller operand is the one to be packed, the larger one is read in place.
-  w.transposed = a.k_contiguous && b.k_contiguous && p.m < p.n;
-  w.a = w.transposed ? b : a;
-  w.b = w.transposed ? a : b;
-  w.i = w.transposed ? p.n : p.m;
-  w.j = w.transposed ? p.m : p.n;
-  w.k = p.k;
-  w.kernels = kernels_for(p.a.dtype);
-  w.words = words_of(p.k, p.a.dtype);
-  w.chunk = round_up(divided_up(w.words, divided_up(w.words, most_words)), 4);
-  auto const row_bytes = w.a.ld * sizeof_dtype(w.a.dtype);
-  bool const words_lie_there =
-      word_elements(w.a.dtype) * sizeof_dtype(w.a.dtype) == 4 && p.k % word_elements(w.a.dtype) == 0;
-  w.reading = !w.a.k_contiguous                             ? Reading::packed_rows
-              : !words_lie_there || sets_collide(row_bytes) ? Reading::copied_rows
-                                                            : Reading::in_place;
-  w.t_bytes = (most_rows + lanes) * 4;  // times columns
-  w.a_bytes = w.reading == Reading::in_place ? 0 : most_rows * w.chunk * 4;
-  w.b_bytes = w.words * 4;  // times columns
-  return w;
-}
-
-std::int64_t bytes_for(Work const& w, std::int64_t columns) {
-  return round_up(w.t_bytes * columns, 64) + round_up(w.a_bytes, 64) + round_up(w.b_bytes * columns, 64);
-}
-
-/// Shares the work out and chooses the width of a block of columns, so that it fits the scratch.
-void share_out(std::string_view op, Work& w, std::int64_t scratch) {
-  auto const panels = divided_up(w.j, panel);
-  auto const useful = divided_up(w.i, block_rows) * panels;
-  auto count = static_cast<int>(
-      std::clamp<std::int64_t>(scratch / bytes_for(w, panel), 0, std::min<std::int64_t>(threads(), useful)));
-  if (count == 0) {
-    fail({.code = text("kernels.", op, ".scratch"),
-          .subject = text(op, ": scratch"),
-          .found = text(scratch, " bytes"),
-          .expected = text("at least ", bytes_for(w, panel), " bytes"),
-          .fix = "plan the scratch that the op asks for"});
-  }
-  // Rows in place cost nothing to read twice, so columns are shared out first; else the larger extent is.
-  w.parts_j = 1;
-  for (int parts = count; parts > 1; --parts) {
-    if (count % parts != 0) continue;
-    bool const wide = w.reading == Reading::packed_rows ? w.j > w.i : w.j >= parts * columns_per_thread;
-    if (wide && panels >= parts) {
-      w.parts_j = parts;
-      break;
-    }
-  }
-  w.parts_i = count / w.parts_j;
-  auto const mine = divided_up(panels, w.parts_j) * panel;
-  auto const most = w.reading == Reading::packed_rows ? 2 * most_columns : most_columns;
-  auto columns = std::min(mine, most);
-  while (columns > panel && bytes_for(w, columns) * count > scratch) columns -= panel;
-  w.columns = round_up(divided_up(mine, divided_up(mine, columns)), panel);
-}
 
 /// One thread's buffers.
 struct Buffers {
@@ -129,79 +16,189 @@ struct Buffers {
   float* t;
 };
 
-/// t (+)= rows [i0, i0 + rows) of A times the packed columns, over one chunk of the contraction.
-void multiply_chunk(Work const& w, Buffers const& at, std::int64_t i0, std::int64_t rows, std::int64_t columns,
-                    std::int64_t word0, std::int64_t words) {
+/// Rows [i, i + rows) of A, columns [j, j + columns) of B, words [word, word + words) of the contraction.
+struct Block {
+  std::int64_t i = 0, rows = 0, j = 0, columns = 0, word = 0, words = 0;
+};
+
+Piece piece_of(Work const& w, std::int64_t line, std::int64_t lines, std::int64_t word, std::int64_t words) {
   auto const per_word = word_elements(w.a.dtype);
-  auto const k0 = word0 * per_word;
-  Piece const piece{i0, rows, k0, std::min(words * per_word, w.k - k0)};
-  std::uint32_t const* a = at.a;
-  std::int64_t row = w.chunk, step = 1, block = w.chunk * block_rows;
-  switch (w.reading) {
-    case Reading::packed_rows:
-      pack_rows(w.a, piece, at.a, block);
-      row = 1, step = block_rows;
-      break;
-    case Reading::copied_rows:
-      copy_rows(w.a, piece, at.a, w.chunk);
-      break;
-    case Reading::in_place:
-      row = w.a.ld / per_word;
-      block = row * block_rows;
-      a = static_cast<std::uint32_t const*>(w.a.data) + i0 * row + word0;
-      break;
-  }
-  auto const* const b = reinterpret_cast<float const*>(at.b) + word0 * panel;
-  for (std::int64_t i = 0; i < rows; i += block_rows, a += block) {
-    auto const kernel = w.kernels[std::min<std::int64_t>(block_rows, rows - i) - 1];
-    for (std::int64_t j = 0; j < columns; j += panel) {
-      kernel(words, a, row, step, b + j * w.words, at.t + i * w.columns + j, w.columns, word0 > 0);
-    }
-  }
+  return {line, lines, word * per_word, std::min(words * per_word, w.k - word * per_word)};
 }
 
-template <class T>
-void run_part(Work const& w, Finish<T> const& finish, Buffers const& at, int part_i, int part_j) {
-  auto const blocks_i = divided_up(w.i, block_rows), panels = divided_up(w.j, panel);
-  auto const i_begin = blocks_i * part_i / w.parts_i * block_rows;
-  auto const i_end = std::min(w.i, blocks_i * (part_i + 1) / w.parts_i * block_rows);
-  auto const j_begin = panels * part_j / w.parts_j * panel;
-  auto const j_end = std::min(w.j, panels * (part_j + 1) / w.parts_j * panel);
-  for (auto j = j_begin; j < j_end; j += w.columns) {
-    auto const columns = std::min(w.columns, j_end - j);
-    pack_columns(w.b, {j, columns, 0, w.k}, at.b, w.words * panel);
-    for (auto i = i_begin; i < i_end; i += most_rows) {
-      auto const rows = std::min(most_rows, i_end - i);
-      for (std::int64_t word = 0; word < w.words; word += w.chunk) {
-        multiply_chunk(w, at, i, rows, columns, word, std::min(w.chunk, w.words - word));
-      }
-      Sums const sums{at.t, w.columns, rows, columns};
-      w.transposed ? finish_transposed(finish, sums, j, i) : finish_straight(finish, sums, i, j);
+/// The piece's memory, to be read while `words` words of the contraction are multiplied `calls` times.
+Lines lines_of(Source const& s, Piece const& p, std::int64_t calls, std::int64_t words) {
+  auto const size = sizeof_dtype(s.dtype);
+  auto const rows = s.k_contiguous ? p.lines : p.depth, across = s.k_contiguous ? p.depth : p.lines;
+  auto const first = s.k_contiguous ? p.line * s.ld + p.k : p.k * s.ld + p.line;
+  auto const count = rows * divided_up(across * size, 64), fetches = calls * divided_up(words, words_per_fetch);
+  return {.row = static_cast<char const*>(s.data) + first * size,
+          .rows = rows,
+          .bytes = across * size,
+          .stride = s.ld * size,
+          .lines = static_cast<int>(divided_up(count, fetches))};
+}
+
+/// One thread's share of a product.
+class Share {
+ public:
+  Share(Work const& w, Buffers const& at, int part_i, int part_j) : w_(w), at_(at) {
+    auto const blocks = divided_up(w.i, block_rows), panels = divided_up(w.j, panel);
+    i_begin_ = blocks * part_i / w.parts_i * block_rows;
+    i_end_ = std::min(w.i, blocks * (part_i + 1) / w.parts_i * block_rows);
+    j_begin_ = panels * part_j / w.parts_j * panel;
+    j_end_ = std::min(w.j, panels * (part_j + 1) / w.parts_j * panel);
+  }
+
+  template <class T>
+  void run(Finish<T> const& finish) {
+    for (auto b = sized({.i = i_begin_, .j = j_begin_}); b.rows > 0 && b.columns > 0; b = after(b)) {
+      for (std::int64_t word = 0; word == 0 || word < w_.words; word += w_.chunk) multiply_chunk(chunk_of(b, word));
+      auto const from = buffered_from(b);
+      if (from == b.columns) continue;
+      Sums const sums{at_.t + from, w_.columns, b.rows, b.columns - from};
+      w_.transposed ? finish_transposed(finish, sums, b.j + from, b.i) : finish_straight(finish, sums, b.i, b.j + from);
     }
   }
-}
+
+ private:
+  Block sized(Block b) const {
+    b.rows = std::min(w_.rows, i_end_ - b.i), b.columns = std::min(w_.columns, j_end_ - b.j);
+    return b;
+  }
+  /// The next block of sums; empty after the last one.
+  Block after(Block b) const {
+    b.word = 0;
+    if (w_.order == Order::b_stays) {
+      b.i += w_.rows;
+      if (b.i >= i_end_) b.i = i_begin_, b.j += w_.columns;
+    } else {
+      b.j += w_.columns;
+      if (b.j >= j_end_) b.j = j_begin_, b.i += w_.rows;
+    }
+    return sized(b);
+  }
+  Block chunk_of(Block b, std::int64_t word) const {
+    b.word = word, b.words = std::min(w_.chunk, w_.words - word);
+    return b;
+  }
+  /// The next chunk of the same or the next block.
+  Block chunk_after(Block const& b) const {
+    return b.word + w_.chunk < w_.words ? chunk_of(b, b.word + w_.chunk) : chunk_of(after(b), 0);
+  }
+  static std::int64_t calls_for(Block const& b) {
+    return divided_up(b.rows, block_rows) * divided_up(b.columns, panel);
+  }
+
+  /// Columns from the first whose sums need the buffer: all, or what is left of the last panel.
+  std::int64_t buffered_from(Block const& b) const { return w_.straight ? b.columns / panel * panel : 0; }
+
+  Target target_of(Block const& b, std::int64_t i, std::int64_t j) const {
+    bool const later = b.word > 0;
+    if (j < buffered_from(b)) {
+      auto* const c = static_cast<float*>(w_.c.data) + (b.i + i) * w_.c.ld + b.j + j;
+      return {c, w_.c.ld, later || w_.accumulate};
+    }
+    return {at_.t + i * w_.columns + j, w_.columns, later};
+  }
+
+  /// The columns of B that a chunk needs; packs them if they are new, and has the next ones fetched.
+  std::uint32_t const* columns_of(Block const& b) {
+    if (w_.order == Order::b_stays) {
+      if (b.word == 0 && b.i == i_begin_) pack_columns(w_.b, {b.j, b.columns, 0, w_.k}, at_.b, w_.words * panel);
+      return at_.b + b.word * panel;
+    }
+    pack_columns(w_.b, piece_of(w_, b.j, b.columns, b.word, b.words), at_.b, w_.chunk * panel);
+    auto const next = chunk_after(b);
+    ahead_.b = {};
+    if (next.rows > 0) {
+      ahead_.b = lines_of(w_.b, piece_of(w_, next.j, next.columns, next.word, next.words), calls_for(b), b.words);
+    }
+    return at_.b;
+  }
+
+  /// Rows [i, i + rows) of A: where their words for the block's chunk are, and the distance from block to block.
+  struct Rows {
+    std::uint32_t const* a;
+    std::int64_t stride, block;
+  };
+  Rows rows_of(Block const& b, std::int64_t i, std::int64_t rows) {
+    auto const piece = piece_of(w_, b.i + i, rows, b.word, b.words);
+    if (w_.reading == Reading::in_place) {
+      auto const stride = w_.a.ld / word_elements(w_.a.dtype);
+      return {static_cast<std::uint32_t const*>(w_.a.data) + (b.i + i) * stride + b.word, stride, stride * block_rows};
+    }
+    if (w_.reading == Reading::packed_rows) {
+      pack_rows(w_.a, piece, at_.a, w_.chunk * block_rows);
+      return {at_.a, 0, w_.chunk * block_rows};
+    }
+    if (!w_.copies_all_rows()) {
+      copy_rows(w_.a, piece, at_.a, w_.a_words());
+      return {at_.a, w_.a_words(), w_.a_words() * block_rows};
+    }
+    if (b.j == j_begin_ && b.word == 0) copy_rows(w_.a, {b.i, b.rows, 0, w_.k}, at_.a, w_.a_words());
+    return {at_.a + i * w_.a_words() + b.word, w_.a_words(), w_.a_words() * block_rows};
+  }
+
+  void multiply_chunk(Block const& b) {
+    auto const* const columns = columns_of(b);
+    ahead_.c = {};
+    if (!w_.straight && b.word + b.words >= w_.words) {
+      Source const c{w_.c.data, w_.c.dtype, w_.c.ld, !w_.transposed};
+      ahead_.c = lines_of(c, {b.i, b.rows, b.j, b.columns}, calls_for(b), b.words);
+    }
+    for (std::int64_t i = 0; i < b.rows; i += w_.group) multiply_group(b, i, std::min(w_.group, b.rows - i), columns);
+  }
+
+  void multiply_group(Block const& b, std::int64_t i, std::int64_t rows, std::uint32_t const* columns) {
+    auto from = rows_of(b, i, rows);
+    if (w_.order == Order::b_stays) fetch_rows_after(b, i, rows);
+    for (std::int64_t r = i; r < i + rows; r += block_rows, from.a += from.block) {
+      auto const kernel = w_.kernels[std::min<std::int64_t>(block_rows, i + rows - r) - 1];
+      auto to = target_of(b, r, 0);
+      for (std::int64_t j = 0; j < b.columns; j += panel) {
+        auto const next = j + panel < b.columns ? target_of(b, r, j + panel)
+                                                : target_of(b, r + block_rows < b.rows ? r + block_rows : 0, 0);
+        to.next = next.t;
+        kernel(b.words, from.a, from.stride, reinterpret_cast<float const*>(columns) + j * w_.b_words(), to, ahead_);
+        to = next;
+      }
+    }
+  }
+
+  /// Has the rows of A behind [i, i + rows) of the block fetched, or those of the next chunk, meanwhile.
+  void fetch_rows_after(Block const& b, std::int64_t i, std::int64_t rows) {
+    auto const calls = divided_up(rows, block_rows) * divided_up(b.columns, panel);
+    bool const last = i + rows >= b.rows;
+    auto const next = last ? chunk_after(b) : b;
+    auto const next_i = last ? 0 : i + rows;
+    ahead_.a = {};
+    if (next.rows <= 0) return;
+    ahead_.a =
+        lines_of(w_.a, piece_of(w_, next.i + next_i, std::min(w_.group, next.rows - next_i), next.word, next.words),
+                 calls, b.words);
+  }
+
+  Work const& w_;
+  Buffers const& at_;
+  std::int64_t i_begin_, i_end_, j_begin_, j_end_;
+  Ahead ahead_;
+};
 
 }  // namespace
 
-std::int64_t blocked_scratch_bytes(Product const& p) { return bytes_for(make_work(p), panel); }
-
 void blocked_multiply(std::string_view op, Product const& p, Scratch scratch) {
   static std::string const label = "lamina::kernels::multiply";
-  auto work = make_work(p);
-  share_out(op, work, scratch.left());
-  auto const each = bytes_for(work, work.columns);
+  auto const work = make_work(op, p, scratch.left());
+  auto const each = work.bytes();
   auto* const memory = static_cast<std::byte*>(scratch.take(each * work.parts_i * work.parts_j));
   for_each_slot(label, work.parts_i * work.parts_j, [&](int slot) {
     Scratch mine(memory + slot * each, each);
-    Buffers const at{static_cast<std::uint32_t*>(mine.take(work.b_bytes * work.columns)),
-                     static_cast<std::uint32_t*>(mine.take(work.a_bytes)),
-                     static_cast<float*>(mine.take(work.t_bytes * work.columns))};
-    auto const part_i = slot / work.parts_j, part_j = slot % work.parts_j;
-    if (p.c.dtype == DType::f32) {
-      run_part(work, Finish<float>(p), at, part_i, part_j);
-    } else {
-      run_part(work, Finish<Bf16>(p), at, part_i, part_j);
-    }
+    Buffers const at{static_cast<std::uint32_t*>(mine.take(work.b_bytes())),
+                     static_cast<std::uint32_t*>(mine.take(work.a_bytes())),
+                     static_cast<float*>(mine.take(work.t_bytes()))};
+    Share share(work, at, slot / work.parts_j, slot % work.parts_j);
+    p.c.dtype == DType::f32 ? share.run(Finish<float>(p)) : share.run(Finish<Bf16>(p));
   });
 }
 

@@ -5,6 +5,9 @@
 
 #include "detail/micro_kernel.hpp"
 #include "detail/transpose.hpp"
+#if defined(__AVX512BW__)
+#include <immintrin.h>
+#endif
 
 namespace lamina::kernels::detail {
 namespace {
@@ -55,36 +58,66 @@ std::uint32_t word_at(typename Kind::Element const* p, std::int64_t next, bool h
   }
 }
 
-/// One word of each of `count` neighbouring lines (lines contiguous).
-template <class Kind, class Count>
-Words words_across(typename Kind::Element const* p, std::int64_t ld, bool has_pair, Count count) {
-  if constexpr (Kind::elements == 2) {
-    Halves low{}, high{};
-    std::memcpy(&low, p, sizeof(Bf16) * static_cast<unsigned>(count.count));
-    if (has_pair) std::memcpy(&high, p + ld, sizeof(Bf16) * static_cast<unsigned>(count.count));
-    return __builtin_convertvector(low, Words) | (__builtin_convertvector(high, Words) << 16);
-  } else {
-    return bit_cast_vector<Words>(load(p, count));
-  }
+/// The first `Count` lanes, without touching memory behind them.
+template <int Count>
+Words load_words(float const* p) {
+  Words w{};
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  if constexpr (Count < lanes) return reinterpret_cast<Words>(_mm512_maskz_loadu_ps((1u << Count) - 1, p));
+#endif
+  std::memcpy(&w, p, sizeof(float) * Count);
+  return w;
 }
 
 template <int Count>
-struct Fixed {
-  static constexpr int count = Count;
-};
+Words load_words(Bf16 const* p) {  // zero-extended
+  Halves h{};
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  if constexpr (Count < lanes) {
+    return __builtin_convertvector(reinterpret_cast<Halves>(_mm256_maskz_loadu_epi16((1u << Count) - 1, p)), Words);
+  }
+#endif
+  std::memcpy(&h, p, sizeof(Bf16) * Count);
+  return __builtin_convertvector(h, Words);
+}
+
+template <int Count>
+void store_words(std::uint32_t* p, Words w) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+  if constexpr (Count < lanes) {
+    return _mm512_mask_storeu_epi32(p, (1u << Count) - 1, reinterpret_cast<__m512i>(w));
+  }
+#endif
+  std::memcpy(p, &w, sizeof(std::uint32_t) * Count);
+}
+
+/// One word of each of `Count` neighbouring lines (lines contiguous).
+template <class Kind, int Count>
+void pack_words(typename Kind::Element const* p, std::int64_t ld, bool has_pair, std::uint32_t* out) {
+  auto w = load_words<Count>(p);
+  if constexpr (Kind::elements == 2) {
+    if (has_pair) w |= load_words<Count>(p + ld) << 16;
+  } else if constexpr (std::is_same_v<typename Kind::Element, Bf16>) {
+    w = w << 16;
+  }
+  store_words<Count>(out, w);
+}
 
 template <class Kind, int Width>
 void pack_across_panel(typename Kind::Element const* p, std::int64_t ld, bool has_pair, std::uint32_t* out) {
   constexpr int whole = Width / lanes * lanes;
-  for (int i = 0; i < whole; i += lanes) {
-    auto const w = words_across<Kind>(p + i, ld, has_pair, Full{});
-    std::memcpy(out + i, &w, sizeof w);
-  }
-  if constexpr (whole < Width) {
-    auto const w = words_across<Kind>(p + whole, ld, has_pair, Part{Width - whole});
-    std::memcpy(out + whole, &w, sizeof(std::uint32_t) * (Width - whole));
+  for (int i = 0; i < whole; i += lanes) pack_words<Kind, lanes>(p + i, ld, has_pair, out + i);
+  if constexpr (whole < Width) pack_words<Kind, Width - whole>(p + whole, ld, has_pair, out + whole);
+}
+
+/// The piece of a row that is packed some rows later: rows are too short for the hardware to see them coming.
+template <class Element>
+void prefetch_row(Element const* row, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; i += 64 / static_cast<std::int64_t>(sizeof(Element))) {
+    __builtin_prefetch(row + i, 0, 3);
   }
 }
+constexpr std::int64_t rows_ahead = 4;
 
 /// Lines contiguous: words outermost, so that memory is read in its order.
 template <class Kind, int Width>
@@ -94,6 +127,8 @@ void pack_across(Source const& s, Piece const& at, std::uint32_t* out, std::int6
     bool const has_pair = k + 1 < at.depth;
     auto const* p = from + k * s.ld;
     auto* to = out + word * Width;
+    prefetch_row(p + rows_ahead * s.ld, at.lines);
+    if constexpr (Kind::elements == 2) prefetch_row(p + (rows_ahead + 1) * s.ld, at.lines);
     std::int64_t line = 0;
     for (; line + Width <= at.lines; line += Width, to += stride) {
       pack_across_panel<Kind, Width>(p + line, s.ld, has_pair, to);
@@ -168,11 +203,15 @@ void copy_rows(Source const& s, Piece const& at, std::uint32_t* out, std::int64_
     auto const words = (at.depth + Kind::elements - 1) / Kind::elements;
     for (std::int64_t line = 0; line < at.lines; ++line) {
       auto const* const from = elements_of<Kind>(s) + (at.line + line) * s.ld + at.k;
-      for (std::int64_t word = 0; word < words; word += lanes) {
-        auto const w = words_along<Kind>(from + word * Kind::elements, at.depth - word * Kind::elements);
-        auto const count = std::min<std::int64_t>(lanes, words - word);
-        std::memcpy(out + line * stride + word, &w, sizeof(std::uint32_t) * static_cast<std::size_t>(count));
+      auto* const to = out + line * stride;
+      std::int64_t word = 0;
+      for (; (word + lanes) * Kind::elements <= at.depth; word += lanes) {
+        auto const w = words_along<Kind>(from + word * Kind::elements, lanes * Kind::elements);
+        std::memcpy(to + word, &w, sizeof w);
       }
+      if (word == words) continue;
+      auto const w = words_along<Kind>(from + word * Kind::elements, at.depth - word * Kind::elements);
+      std::memcpy(to + word, &w, sizeof(std::uint32_t) * static_cast<std::size_t>(words - word));
     }
   });
 }

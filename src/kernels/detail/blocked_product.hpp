@@ -12,7 +12,4 @@ namespace lamina::kernels::detail {
 /// @throws Error "kernels.<op>.scratch" when scratch is too small for even one panel.
 void blocked_multiply(std::string_view op, Product const& p, Scratch scratch);
 
-/// The least scratch it can work with, for one thread.
-std::int64_t blocked_scratch_bytes(Product const& p);
-
 }  // namespace lamina::kernels::detail
