@@ -190,7 +190,7 @@ void add_checkpoint(CLI::App& app, Program& program) {
   for (auto const& row : rows) {
     auto o = std::make_shared<Options>();
     auto* sub = command->add_subcommand(row.name, row.help);
-    sub->add_option("paths", o->paths, "Run directories or checkpoints")->required();
+    sub->add_option("PATHS", o->paths, "Run directories or checkpoints")->required();
     if (row.output) sub->add_option("-o,--output", o->output, "Directory to write")->required();
     if (!row.output) sub->add_flag("--json", o->json, "Print one JSON document");
     sub->footer(text("Example:  ", row.example));

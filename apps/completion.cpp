@@ -40,8 +40,8 @@ std::string bash(std::vector<Word> const& words) {
       "      *) [ $i -le 2 ] && [[ ${COMP_WORDS[i]} != *[./]* ]] && command=\"${command:+$command }${COMP_WORDS[i]}\" "
       ";;\n    esac\n  done\n  case $command in\n    '') words='",
       top, "--help --version' ;;\n", cases,
-      "  esac\n  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$current\")\n"
-      "  [ ${#COMPREPLY[@]} -gt 0 ] || mapfile -t COMPREPLY < <(compgen -f -- \"$current\")\n}\ncomplete -o filenames "
+      "  esac\n  COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n"
+      "  [ ${#COMPREPLY[@]} -gt 0 ] || COMPREPLY=($(compgen -f -- \"$current\"))\n}\ncomplete -o filenames "
       "-F _lamina lamina\n");
 }
 
@@ -75,7 +75,7 @@ std::string fish(std::vector<Word> const& words) {
 void add_completion(CLI::App& app, Program& program) {
   auto shell = std::make_shared<std::string>();
   auto* command = app.add_subcommand("completion", "Print the completion script of a shell");
-  command->add_option("shell", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  command->add_option("SHELL", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
   command->footer("Example:  source <(lamina completion bash)");
   command->callback([shell, &app, &program] {
     program.action = [shell, &app] {

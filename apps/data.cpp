@@ -62,7 +62,7 @@ void add_data(CLI::App& app, Program& program) {
   auto o = std::make_shared<data::PackOptions>();
   auto json = std::make_shared<bool>(false);
   auto* pack = command->add_subcommand("pack", "Text files to token shards");
-  pack->add_option("files", o->files, "Text files; each is a document")->required();
+  pack->add_option("FILES", o->files, "Text files; each is a document")->required();
   pack->add_option("-o,--output", o->output, "Shard to write (.bin); several get numbers")->required();
   pack->add_option("--format", o->format, "nanogpt, llm.c or megatron")->capture_default_str();
   pack->add_option("--tokenizer", o->tokenizer, "bytes, or a tokenizer.json of GPT-2's kind")->capture_default_str();
@@ -74,7 +74,7 @@ void add_data(CLI::App& app, Program& program) {
 
   auto files = std::make_shared<std::vector<std::string>>();
   auto* inspect = command->add_subcommand("inspect", "Describe token files: format, size, largest token");
-  inspect->add_option("files", *files, "Token files")->required();
+  inspect->add_option("FILES", *files, "Token files")->required();
   inspect->add_flag("--json", *json, "Print one JSON document");
   inspect->footer("Example:  lamina data inspect data/train.bin");
   inspect->callback(

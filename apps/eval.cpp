@@ -63,8 +63,7 @@ void add_eval(CLI::App& app, Program& program) {
   auto o = std::make_shared<Options>();
   auto* command = app.add_subcommand("eval", "Evaluate a checkpoint over the whole validation set");
   o->file.add_to(*command, "Run directory, or run file (.toml)");
-  command->add_option("--step", o->step, "Checkpoint of this step instead of the newest")
-      ->check(CLI::NonNegativeNumber);
+  command->add_option("--step", o->step, "Checkpoint of this step instead of the newest")->check(not_negative());
   command->add_option("--data", o->data, "Evaluate on these files instead of data.valid");
   command->add_option("--ranks", o->ranks, "Start this many ranks under mpirun, or 'auto'");
   command->add_flag("--json", o->json, "Print one JSON document");

@@ -18,7 +18,7 @@ void add_new(CLI::App& app, Program& program) {
   std::string models;
   for (auto const& p : config::presets()) models += "\n  " + p.name + ": " + p.help;
   auto* command = app.add_subcommand("new", "Write a commented run file that works");
-  command->add_option("file", o->file, "Run file to write (.toml)")->required();
+  command->add_option("RUN", o->file, "Run file to write (.toml)")->required();
   command->add_option("--model", o->run.model, "Preset of sizes:" + models)->capture_default_str();
   command->add_option("--data", o->run.data, "Training files: text, or token shards (.bin)");
   command->add_option("--dir", o->run.dir, "Run directory; default runs/<model>");

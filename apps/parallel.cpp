@@ -75,8 +75,26 @@ std::vector<config::CustomModel> Program::custom_models() const {
   return custom;
 }
 
+CLI::Validator above_zero() {
+  return CLI::Validator(
+      [](std::string& s) {
+        double x = 0;
+        return CLI::detail::lexical_cast(s, x) && x > 0 ? std::string() : text("'", s, "' is not a number above 0");
+      },
+      "ABOVE 0");
+}
+
+CLI::Validator not_negative() {
+  return CLI::Validator(
+      [](std::string& s) {
+        double x = 0;
+        return CLI::detail::lexical_cast(s, x) && x >= 0 ? std::string() : text("'", s, "' is not a number from 0 on");
+      },
+      "FROM 0");
+}
+
 void RunFile::add_to(CLI::App& command, char const* what) {
-  command.add_option("run", path, what)->required();
+  command.add_option("RUN", path, what)->required();
   command.add_option("--set", overrides, "Override a key: section.key=value (repeatable)")
       ->take_all()
       ->allow_extra_args(false);
@@ -165,6 +183,13 @@ void use_run_directory(RunFile& file) {
   if (!std::filesystem::is_directory(file.path)) return;
   // The resolved file holds the replicas it was trained with, and where: any number can read the checkpoint, and the
   // directory may have been moved.
+  if (!std::filesystem::exists(file.path + "/config.toml")) {
+    fail({.code = "app.run_directory.none",
+          .subject = text("'", file.path, "'"),
+          .found = "a directory without config.toml",
+          .expected = "a run directory, as lamina train makes it, or a run file",
+          .fix = "name the run.dir of the run file, or the run file itself"});
+  }
   auto const directory = std::filesystem::absolute(file.path).lexically_normal().string();
   file.overrides.insert(file.overrides.begin(), {"mesh.dp=auto", "run.dir=" + directory});
   file.path += "/config.toml";

@@ -88,7 +88,7 @@ void add_plan(CLI::App& app, Program& program) {
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   command->add_option("--rank", o->rank, "Rank whose program or memory is printed")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative())
       ->capture_default_str();
   command->add_option("--print", o->print, "What to print")
       ->check(CLI::IsMember({"config", "graph", "plan", "program", "memory"}));

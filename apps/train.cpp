@@ -18,10 +18,9 @@ void add_train(CLI::App& app, Program& program) {
   auto* command = app.add_subcommand("train", "Train a run; starting it again resumes it");
   o->file.add_to(*command);
   command->add_option("--steps", o->steps, "Stop after this step with a checkpoint; bends no schedule")
-      ->check(CLI::PositiveNumber);
+      ->check(above_zero());
   command->add_flag("--fresh", o->fresh, "Move an earlier run of the same directory aside and start anew");
-  command->add_option("--max-hours", o->max_hours, "Checkpoint and exit with 75 after this time")
-      ->check(CLI::PositiveNumber);
+  command->add_option("--max-hours", o->max_hours, "Checkpoint and exit with 75 after this time")->check(above_zero());
   command->add_option("--ranks", o->ranks, "Start this many ranks under mpirun, or 'auto'");
   command->footer(
       "Example:  lamina train run.toml --ranks 2 --set optimizer.lr=3e-4\n"

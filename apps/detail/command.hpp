@@ -60,6 +60,10 @@ std::int64_t peek_threads(Program const& program, RunFile const& file);
 /// A run directory in place of a run file stands for DIR/config.toml on as many replicas as there are ranks.
 void use_run_directory(RunFile& file);
 
+/// Checks of numbers with words a reader understands.
+CLI::Validator above_zero();
+CLI::Validator not_negative();
+
 void add_new(CLI::App& app, Program& program);
 void add_train(CLI::App& app, Program& program);
 void add_plan(CLI::App& app, Program& program);

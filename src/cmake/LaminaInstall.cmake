@@ -3,6 +3,8 @@ include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
 get_property(lamina_modules GLOBAL PROPERTY LAMINA_MODULES)
+# Whoever includes our headers needs the standard they are written in.
+target_compile_features(lamina_apps PUBLIC cxx_std_20)
 install(TARGETS ${lamina_modules} EXPORT lamina-targets)
 install(DIRECTORY include/lamina DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT lamina-targets NAMESPACE lamina:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/lamina)

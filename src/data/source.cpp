@@ -148,6 +148,13 @@ Sources open(config::Data const& config, std::int64_t tokens_per_sample, std::in
   if (!config.valid.empty()) {
     sources.valid = std::make_unique<FilesSource>(open_files(config.valid, config.kind, tokenizer, limit),
                                                   tokens_per_sample, limit);
+    if (sources.valid->samples() == 0) {
+      fail({.code = "data.valid.short",
+            .subject = text("validation data ", join(config.valid)),
+            .found = text("no file has ", tokens_per_sample + 1, " tokens"),
+            .expected = text("at least one sample: model.context + 1 = ", tokens_per_sample + 1, " tokens of one file"),
+            .fix = "add data, lower model.context, or use data.valid_fraction"});
+    }
   } else if (config.valid_fraction > 0) {
     auto const total = train->samples();
     if (total < 2) {

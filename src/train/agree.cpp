@@ -41,6 +41,8 @@ ExitCode leave(comm::Communicator exits, ExitCode code, std::string const& messa
   }
   auto const worst = static_cast<ExitCode>(exits.all_max(static_cast<int>(code)));
   auto const speaker = exits.all_min(message.empty() ? exits.size() : exits.rank());
+  // What all ranks met alike is nobody's in particular.
+  if (exits.all_sum(message.empty() ? 0 : 1) == exits.size()) log::set_rank(0, 1);
   if (speaker == exits.rank()) log::error(message);
   exits.barrier();
   return worst;

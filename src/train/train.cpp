@@ -90,9 +90,9 @@ void Loop::start_or_resume() {
       .purpose = plan::Purpose::train, .registered = options_.registered, .generate = {}, .threads = options_.threads};
   session_ = std::make_unique<Session>(config_, world_, options);
   if (lead()) {
-    log::info(session_->parameter_count(), " parameters, ", config::micro_batches(config_), " micro-batches of ",
-              config_.batch.micro, " samples per replica and step, planned peak ",
-              human_bytes(plan::peak_bytes(session_->plan())), " a rank");
+    log::info(session_->parameter_count(), " parameters, ", config::micro_batches(config_), " x ", config_.batch.micro,
+              " samples per replica and step, planned peak ", human_bytes(plan::peak_bytes(session_->plan())),
+              " a rank");
   }
   auto const found = session_->load(config_.run.dir, -1);
   if (lead()) {

@@ -85,7 +85,7 @@ TEST(Parse, a_wrong_type_shows_what_was_found_and_how_to_write_it) {
   EXPECT_THAT(problem_of("optimizer", "betas = [0.9, \"x\"]"), HasSubstr("config.optimizer.type"));
   EXPECT_THAT(problem_of("data", "valid = \"b.txt\""), HasSubstr("write a list: valid = [\"b.txt\"]"));
   EXPECT_THAT(problem_of("data", "valid = [1]"), HasSubstr("config.data.type"));
-  EXPECT_THAT(problem_of("log", "trace_steps = [1, 2.5]"), HasSubstr("config.log.type"));
+  EXPECT_THAT(problem_of("log", "trace_steps = [2.5, 1]"), HasSubstr("config.log.type"));
   EXPECT_THAT(problem_of("model", "norm = 3"), HasSubstr("one of \"pre\", \"post\""));
 }
 
