@@ -8,15 +8,16 @@ namespace lamina::kernels {
 namespace detail {
 namespace {
 
-// One task per sample, head and block of queries; the longest (last) blocks first.
+// One task per sample, head and block of queries. The blocks of a head follow each other, because its keys and values
+// then stay in the second-level cache; the longest (last) comes first.
 template <class E>
 void run(AttentionArgs const& a, AttentionSizes const& s) {
   static std::string const label = "lamina::kernels::attention";
-  auto const blocks = (s.T + attention_block - 1) / attention_block, heads = s.B * s.N;
+  auto const blocks = (s.T + attention_block - 1) / attention_block;
   AttentionMask const mask(a, s);
-  for_each_task(label, blocks * heads, [&](std::int64_t task, int slot) {
-    auto const head = task % heads, b = head / s.N, n = head % s.N;
-    auto const first_query = (blocks - 1 - task / heads) * attention_block;
+  for_each_task(label, s.B * s.N * blocks, [&](std::int64_t task, int slot) {
+    auto const head = task / blocks, b = head / s.N, n = head % s.N;
+    auto const first_query = (blocks - 1 - task % blocks) * attention_block;
     ForwardBlocks const blk(a.scratch.as<char>() + slot * attention_scratch(s.H), s.H);
     auto const* qkv = a.qkv.as<E const>();
     auto const k = s.qkv(qkv, b, 1, n), v = s.qkv(qkv, b, 2, n);
