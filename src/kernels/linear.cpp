@@ -1,6 +1,7 @@
 #include "lamina/kernels/linear.hpp"
 
 #include "detail/linear.hpp"
+#include "detail/row_product.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
 
@@ -42,6 +43,13 @@ Matrix weight_operand(Check const& check, TensorRef const& w, std::int64_t n, st
   return {.data = copy, .dtype = t, .ld = k};
 }
 
+void multiply_forward(Check const& check, TensorRef const& w, Product p, Scratch scratch) {
+  if (p.m <= few_rows && w.spec.dtype != DType::u8) return multiply_few_rows(check, p, w, scratch);
+  p.b = weight_operand(check, w, p.n, p.k, p.a.dtype, scratch);
+  p.b.transposed = true;
+  multiply(check.op, p, scratch);
+}
+
 }  // namespace detail
 
 void linear(device::Stream& stream, LinearArgs const& a) {
@@ -50,19 +58,16 @@ void linear(device::Stream& stream, LinearArgs const& a) {
   detail::check_weight(check, a.w, d);
   detail::check_bias(check, "bias", a.bias, d.n);
   stream.wait();
-  detail::Scratch scratch(a.scratch);
   auto const t = a.x.spec.dtype;
-  auto w = detail::weight_operand(check, a.w, d.n, d.k, t, scratch);
-  w.transposed = true;
-  detail::multiply("linear",
-                   {.m = d.m,
-                    .n = d.n,
-                    .k = d.k,
-                    .a = {.data = a.x.data, .dtype = t, .ld = d.k},
-                    .b = w,
-                    .c = {.data = a.y.data, .dtype = a.y.spec.dtype, .ld = d.n},
-                    .bias = a.bias.as<float>()},
-                   scratch);
+  detail::multiply_forward(check, a.w,
+                           {.m = d.m,
+                            .n = d.n,
+                            .k = d.k,
+                            .a = {.data = a.x.data, .dtype = t, .ld = d.k},
+                            .b = {},
+                            .c = {.data = a.y.data, .dtype = a.y.spec.dtype, .ld = d.n},
+                            .bias = a.bias.as<float>()},
+                           detail::Scratch(a.scratch));
 }
 
 }  // namespace lamina::kernels

@@ -14,20 +14,17 @@ void linear_gelu(device::Stream& stream, LinearGeluArgs const& a) {
   detail::check_weight(check, a.w, d);
   detail::check_bias(check, "bias", a.bias, d.n);
   stream.wait();
-  detail::Scratch scratch(a.scratch);
-  auto w = detail::weight_operand(check, a.w, d.n, d.k, t, scratch);
-  w.transposed = true;
-  detail::multiply("linear_gelu",
-                   {.m = d.m,
-                    .n = d.n,
-                    .k = d.k,
-                    .a = {.data = a.x.data, .dtype = t, .ld = d.k},
-                    .b = w,
-                    .c = {.data = a.z.data, .dtype = t, .ld = d.n},
-                    .bias = a.bias.as<float>(),
-                    .activated = a.y.data,
-                    .activation = a.activation},
-                   scratch);
+  detail::multiply_forward(check, a.w,
+                           {.m = d.m,
+                            .n = d.n,
+                            .k = d.k,
+                            .a = {.data = a.x.data, .dtype = t, .ld = d.k},
+                            .b = {},
+                            .c = {.data = a.z.data, .dtype = t, .ld = d.n},
+                            .bias = a.bias.as<float>(),
+                            .activated = a.y.data,
+                            .activation = a.activation},
+                           detail::Scratch(a.scratch));
 }
 
 }  // namespace lamina::kernels

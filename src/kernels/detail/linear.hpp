@@ -23,4 +23,7 @@ void check_bias(Check const& check, std::string_view name, TensorRef const& bias
 Matrix weight_operand(Check const& check, TensorRef const& w, std::int64_t n, std::int64_t k, DType t,
                       Scratch& scratch);
 
+/// Fills in p.b from w and computes p: x w^T with whatever follows.
+void multiply_forward(Check const& check, TensorRef const& w, Product p, Scratch scratch);
+
 }  // namespace lamina::kernels::detail

@@ -126,14 +126,15 @@ TEST_P(Products, threads_and_the_amount_of_scratch_change_no_bit) {
   EXPECT_TRUE(dw_all == dw_one);
 }
 
-// One row, one column, one term; primes; around the sizes of blocks (14 rows, 32 columns, 512 words); rows of 4 KiB,
-// which take another way of reading.
+// One row, few rows, one column, one term; primes; around the sizes of blocks (14 rows, 32 columns, 512 words); rows of
+// 4 KiB, which take another way of reading.
 std::vector<Case> edges() {
   std::vector<Case> cases;
   for (DType const dtype : {DType::f32, DType::bf16}) {
     for (auto const& [m, n, k] : std::vector<std::array<std::int64_t, 3>>{{1, 1, 1},
                                                                           {1, 67, 31},
                                                                           {3, 1, 40},
+                                                                          {4, 70, 100},
                                                                           {37, 29, 1},
                                                                           {14, 32, 16},
                                                                           {15, 33, 513},
@@ -161,8 +162,8 @@ TEST(Linear, flattens_all_dims_behind_the_rows) {
 
 TEST(Linear, refuses_operands_that_do_not_fit) {
   device::Stream stream;
-  Tensor x(DType::f32, {4, 5}), w(DType::f32, {6, 5}), y(DType::f32, {4, 6}), thin(DType::f32, {6, 4}),
-      integers(DType::i32, {4, 5}), scratch(DType::u8, {8 << 20}), tiny(DType::u8, {64});
+  Tensor x(DType::f32, {8, 5}), w(DType::f32, {6, 5}), y(DType::f32, {8, 6}), thin(DType::f32, {6, 4}),
+      integers(DType::i32, {8, 5}), scratch(DType::u8, {8 << 20}), tiny(DType::u8, {64});
   auto const code = [&](Tensor& left, Tensor& right, Tensor& memory) {
     LinearArgs const a{.x = left, .w = right, .bias = {}, .y = y, .scratch = memory, .rows_dims = 1};
     return test::error_of([&] { linear(stream, a); }).code;
