@@ -1,0 +1,61 @@
+"""lamina eval and lamina generate."""
+
+import math
+
+from support import Case, main
+
+
+class Generate(Case):
+    def setUp(self):
+        super().setUp()
+        self.lamina("train", "run.toml")
+
+    def test_eval_covers_the_whole_validation_set_on_any_number_of_ranks(self):
+        one = self.lamina("eval", "run", "--json").json()
+        self.assertEqual((one["step"], one["data"]), (4, "valid"))
+        self.assertAlmostEqual(one["perplexity"], math.exp(one["loss"]), places=6)
+        self.assertEqual(one["targets"], one["samples"] * 8)
+        self.assertGreater(one["samples"], 4)
+        two = self.lamina("eval", "run", "--json", "--ranks", "2").json()
+        self.assertAlmostEqual(two["loss"], one["loss"], places=6)
+        self.assertEqual(two["targets"], one["targets"])
+        self.assertRegex(self.lamina("eval", "run.toml").out, r"^step 4  valid loss \d")
+        self.assertEqual(self.lamina("eval", "run", "--step", "2", "--json").json()["step"], 2)
+        other = self.lamina("eval", "run", "--data", "text.txt", "--json").json()
+        self.assertGreater(other["samples"], one["samples"])
+
+    def test_eval_without_a_checkpoint_says_what_to_do(self):
+        self.refuse(3, "checkpoint.load.none", "eval", "run.toml", "--set", "run.dir=none")
+        self.refuse(2, "app.run_directory.none", "eval", ".")
+        self.refuse(2, "config.file.missing", "eval", "nothing")
+        self.lamina("eval", "run", "--step", "3", code=3)
+
+    def test_the_same_seed_writes_the_same_text(self):
+        def written(*more):
+            return self.lamina("generate", "run", "--prompt", "line", "--tokens", "24", *more).out
+
+        self.assertTrue(written().startswith("line"))
+        self.assertEqual(written("--seed", "3"), written("--seed", "3"))
+        self.assertNotEqual(written("--seed", "3"), written("--seed", "4"))
+        greedy = written("--temperature", "0")
+        self.assertEqual(greedy, written("--temperature", "0", "--seed", "9"))
+        self.assertEqual(greedy, written("--top-k", "1"))
+
+    def test_prompts_of_every_kind(self):
+        out = self.lamina("generate", "run", "--prompt", "-", "--tokens", "3", stdin="hällo ☃".encode()).out
+        self.assertTrue(out.startswith("hällo ☃"))
+        for prompt in ("", "ü", "longer than the context of eight tokens"):
+            self.assertTrue(self.lamina("generate", "run", "--prompt", prompt, "--tokens", "20").out.startswith(prompt))
+        self.assertEqual(self.lamina("generate", "run", "--prompt", "x", "--tokens", "0").out, "x\n")
+
+    def test_a_moved_run_directory_is_read_where_it_is(self):
+        self.path("run").rename(self.path("moved"))
+        self.assertEqual(self.lamina("eval", "moved", "--json").json()["step"], 4)
+        self.refuse(3, "checkpoint.load.none", "generate", "run.toml")
+
+    def test_a_context_of_one_token_generates(self):
+        self.lamina("train", "run.toml", "--set", "run.dir=one", "--set", "model.context=1", "--steps", "1")
+        self.assertTrue(self.lamina("generate", "one", "--prompt", "ab", "--tokens", "5").out.startswith("ab"))
+
+
+main()

@@ -1,0 +1,84 @@
+"""Signals, deadlines, two jobs in one directory, a rank that dies."""
+
+import os
+import re
+import signal
+import time
+
+from support import Case, main
+
+LONG = ("--set", "run.steps=1000000", "--set", "checkpoint.every_steps=0", "--set", "log.tensorboard=false")
+
+
+class Interrupt(Case):
+    def running(self, *more, wrapper=()):
+        """A long run after its first steps."""
+        process = self.start("train", "run.toml", *LONG, *more, wrapper=wrapper)
+        metrics = self.path("run/metrics.jsonl")
+        self.wait_for(lambda: metrics.is_file() and metrics.read_bytes().count(b"\n") >= 2, process)
+        return process
+
+    def check_stopped(self, why):
+        status = self.read_json("run/status.json")
+        self.assertEqual((status["state"], status["exit_code"]), ("stopped", 75))
+        self.assertIn(why, status["reason"])
+        self.assertEqual(self.lamina("checkpoint", "ls", "run", "--json").json()[-1]["step"], status["step"])
+        self.assertEqual(self.metrics()[-1]["step"], status["step"])
+
+    def test_a_signal_stops_at_the_next_step_with_a_checkpoint(self):
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
+            process = self.running()
+            process.send_signal(number)
+            err = self.finish(process, 75).err
+            self.assertIn("stopped by a signal", err)
+            self.check_stopped("a signal")
+            self.path("run/metrics.jsonl").unlink()
+        step = self.read_json("run/status.json")["step"]
+        self.assertIn(f"resuming after step {step}", self.lamina("train", "run.toml", *LONG, "--steps", step + 1).err)
+
+    def test_mpirun_forwards_sigusr1_to_all_ranks(self):
+        process = self.running("--ranks", "2")  # the process has become mpirun
+        process.send_signal(signal.SIGUSR1)
+        self.finish(process, 75)
+        self.check_stopped("a signal")
+
+    def test_a_second_signal_ends_at_once_and_damages_nothing(self):
+        self.lamina("train", "run.toml", "--steps", "2")
+        self.path("run/metrics.jsonl").unlink()
+        process = self.running()
+        # Both wait while the process is stopped: no step comes between them.
+        process.send_signal(signal.SIGSTOP)
+        process.send_signal(signal.SIGUSR1)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
+        self.finish(process, (-signal.SIGTERM, -signal.SIGUSR1))  # whichever was delivered last
+        self.lamina("checkpoint", "verify", "run")
+        self.assertIn("resuming after step 2", self.lamina("train", "run.toml", "--steps", "3").err)
+
+    def test_the_deadline_stops_with_a_checkpoint(self):
+        self.lamina("train", "run.toml", *LONG, "--max-hours", "0.0001", code=75)
+        self.check_stopped("--max-hours")
+
+    def test_one_job_per_run_directory(self):
+        process = self.running()
+        err = self.refuse(4, "train.run_dir.locked", "train", "run.toml", *LONG).err
+        self.assertRegex(err, rf"in use by host \S+, process {process.pid}")
+        self.refuse(4, "train.run_dir.locked", "train", "run.toml", *LONG, "--fresh")
+        process.kill()
+        process.wait()
+        self.assertEqual(self.read_json("run/status.json")["state"], "running")  # nobody was left to say otherwise
+        self.lamina("train", "run.toml", "--steps", "1")
+
+    def test_a_killed_rank_ends_the_job_and_the_run_goes_on_from_its_checkpoint(self):
+        self.lamina("train", "run.toml", "--steps", "2")
+        self.path("run/metrics.jsonl").unlink()
+        process = self.running("--ranks", "2")
+        rank0 = int(re.search(r"process (\d+)", self.path("run/lock").read_text()).group(1))
+        os.kill(rank0, signal.SIGKILL)
+        process.communicate(timeout=30)
+        self.assertNotEqual(process.returncode, 0)
+        time.sleep(0.1)
+        self.assertIn("resuming after step 2", self.lamina("train", "run.toml", "--steps", "3").err)
+
+
+main()
