@@ -6,6 +6,8 @@
 
 #include "lamina/device/arena.hpp"
 #include "lamina/device/stream.hpp"
+#include "lamina/kernels/bench_gemm.hpp"
+#include "lamina/kernels/bench_kernels.hpp"
 #include "lamina/tensor/tensor.hpp"
 
 namespace lamina::bench {
@@ -34,8 +36,14 @@ class Tensor {
 };
 
 /// Measured once per process on the kernels' threads, so that every figure stands beside this machine's limit.
-double fma_flops_per_s();     ///< f32 multiply-adds that live in registers, 2 flops each
-double stream_bytes_per_s();  ///< a = b + c * d over 192 MiB: bytes read and written
+inline double fma_flops_per_s() {
+  static double const limit = 1e9 * kernels::measure_peak_gflops(DType::f32, 0.1);
+  return limit;
+}
+inline double stream_bytes_per_s() {
+  static double const limit = 1e9 * kernels::measure_stream_gbytes_per_s(0.1);
+  return limit;
+}
 
 /// "of_limit" beside the achieved rate. What counts as work is said where this is called.
 inline void report_bytes(benchmark::State& state, std::int64_t bytes) {
