@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -18,6 +19,8 @@ namespace lamina::kernels::detail {
 namespace {
 
 namespace onednn = vendor::onednn;
+
+std::optional<bool> choice;  // see LibraryChoice
 
 /// Prepared primitives by shape and thread count: made at the first use, looked up without allocating. Kernels are
 /// called by one thread.
@@ -85,8 +88,12 @@ void library_multiply(std::string_view op, Product const& p, Scratch scratch) {
 }  // namespace
 
 bool uses_library(DType t) {
-  return onednn::available() && (lanes < 16 || (t == DType::bf16 && onednn::has_bf16_tiles()));
+  if (!onednn::available() || choice) return onednn::available() && *choice;
+  return lanes < 16 || (t == DType::bf16 && onednn::has_bf16_tiles());
 }
+
+LibraryChoice::LibraryChoice(bool library) { choice = library; }
+LibraryChoice::~LibraryChoice() { choice.reset(); }
 
 void multiply(std::string_view op, Product const& p, Scratch scratch) {
   if (p.m == 0 || p.n == 0) return;

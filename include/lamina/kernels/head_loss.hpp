@@ -23,12 +23,13 @@ struct HeadLossArgs {
 /// The gradient is that of the *sum* of the token losses. Rows are taken in chunks whose logits and their gradient
 /// share one piece of scratch; logits are computed once (Hsu et al., "Liger kernel: efficient Triton kernels for LLM
 /// training", 2024). Statistics in f32, the loss sum in f64 in row order.
+/// Determinism: with our own product (f32 everywhere with AVX-512, bf16 without AMX) the same bits for every number of
+/// threads; with oneDNN's the same bits for one number of threads.
 /// @throws Error "kernels.head_loss.<shape|dtype|scratch|target>" (a target >= V).
 void head_loss(device::Stream& stream, HeadLossArgs const& a);
 void head_loss_reference(HeadLossArgs const& a);
 
-/// Per row: the maximum logit, the sum of exp(logit - max) and the target's logit (0 when ignored or when the target
-/// is outside of this shard of the vocabulary).
+/// Per row: the maximum logit, the sum of exp(logit - max) and the target's logit (0 when ignored).
 struct HeadLossStatsArgs {
   TensorRef x;        ///< [R dims, D] f32 or bf16
   TensorRef w;        ///< [V, D] f32 or bf16

@@ -17,7 +17,8 @@ struct LinearArgs {
 };
 
 /// Sums in f32. f32 operands give strict f32 (no TF32, no bf16 splitting); bf16 x with f32 w rounds w to bf16 first.
-/// Determinism: the same bits for the same shapes and thread count.
+/// Determinism: the same bits for the same shapes, whatever the number of threads; where oneDNN computes (bf16 on AMX,
+/// or no AVX-512), for one number of threads.
 /// @throws Error "kernels.linear.shape", "kernels.linear.dtype", "kernels.linear.scratch".
 void linear(device::Stream& stream, LinearArgs const& a);
 

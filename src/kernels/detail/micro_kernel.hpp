@@ -125,7 +125,7 @@ void micro_kernel(std::int64_t words, std::uint32_t const* from, std::int64_t ro
 #pragma GCC unroll 2
     for (int v = 0; v < panel_vectors; ++v) {
       sum[i][v] = to.add ? load(to.t + i * to.ld + v * lanes) : Floats{};
-      __builtin_prefetch(to.next + i * to.ld + v * lanes, 1, 3);
+      __builtin_prefetch(to.next + i * to.ld + v * lanes);
     }
   }
   Words a(from, row);

@@ -57,6 +57,15 @@ void multiply(std::string_view op, Product const& p, Scratch scratch);
 /// True when products of this type are oneDNN's: where it has instructions that our own product has not.
 bool uses_library(DType t);
 
+/// Overrules that choice while it lives, where there is an oneDNN: for tests and for measuring one against the other.
+class LibraryChoice {
+ public:
+  explicit LibraryChoice(bool library);
+  ~LibraryChoice();
+  LibraryChoice(LibraryChoice const&) = delete;
+  LibraryChoice& operator=(LibraryChoice const&) = delete;
+};
+
 /// Fills `packed` with b[k,n] as `multiply` wants it for Matrix{packed, u8}. `from` is f32 or bf16, `t` the product's.
 /// @throws Error "kernels.pack_weight.fit", "kernels.pack_weight.scratch".
 void pack(Matrix const& from, std::int64_t k, std::int64_t n, DType t, TensorRef const& packed, Scratch scratch);

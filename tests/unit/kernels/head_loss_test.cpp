@@ -5,6 +5,7 @@
 #include <cmath>
 #include <tuple>
 
+#include "kernels/detail/product.hpp"
 #include "lamina/kernels/loss_sum.hpp"
 #include "lamina/tensor/packed.hpp"
 #include "support/errors.hpp"
@@ -150,6 +151,22 @@ INSTANTIATE_TEST_SUITE_P(edges, HeadLoss,
                                            Case{16, 16, 64, DType::bf16, false, Ignored::all},
                                            Case{50, 12, 2309, DType::f32, true, Ignored::none},
                                            Case{50, 12, 2309, DType::bf16, false, Ignored::some}));
+
+class LibraryHeadLoss : public HeadLoss {};
+
+TEST_P(LibraryHeadLoss, matches_the_reference_with_the_librarys_products) {
+  detail::LibraryChoice const choice{true};
+  auto slow = outputs(DType::f32), fast = outputs(DType::f32);
+  Tensor none(DType::u8, {0});
+  auto memory = scratch(16);
+  head_loss_reference(args(slow, none, 15));
+  head_loss(stream, args(fast, memory, 15));
+  expect_near(fast, slow);
+}
+
+INSTANTIATE_TEST_SUITE_P(edges, LibraryHeadLoss,
+                         ::testing::Values(Case{20, 17, 257, DType::f32, true, Ignored::some},
+                                           Case{20, 18, 257, DType::bf16, false, Ignored::some}));
 
 TEST(HeadLossErrors, name_the_row_whose_target_is_no_word) {
   device::Stream stream;

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "kernels/detail/product.hpp"
 #include "lamina/kernels/gelu.hpp"
 #include "lamina/kernels/linear_gelu.hpp"
 #include "lamina/kernels/linear_grad_input.hpp"
@@ -22,11 +23,13 @@ using test::Tensor;
 struct Case {
   std::int64_t m, n, k;
   DType dtype;
+  bool library = false;  // oneDNN where it is there, else our own product
 };
 
 std::string name_of_case(::testing::TestParamInfo<Case> const& info) {
   auto const& c = info.param;
-  return std::to_string(c.m) + "x" + std::to_string(c.n) + "x" + std::to_string(c.k) + std::string(name_of(c.dtype));
+  return std::to_string(c.m) + "x" + std::to_string(c.n) + "x" + std::to_string(c.k) + std::string(name_of(c.dtype)) +
+         (c.library ? "library" : "own");
 }
 
 /// As the op plans it: 2 MiB per thread, 1 MiB, and a copy of the weight.
@@ -44,6 +47,7 @@ Tensor scratch_for(Case const& c) {
 class Products : public ::testing::TestWithParam<Case> {
  protected:
   Case const c = GetParam();
+  detail::LibraryChoice const choice{c.library};
   device::Stream stream;
   Tensor x = Tensor::random(c.dtype, {c.m, c.k}, 1), w = Tensor::random(DType::f32, {c.n, c.k}, 2),
          bias = Tensor::random(DType::f32, {c.n}, 3), dy = Tensor::random(c.dtype, {c.m, c.n}, 4),
@@ -110,7 +114,9 @@ TEST_P(Products, weight_gradient_overwrites_or_adds_each_output_as_its_bit_says)
   }
 }
 
-TEST_P(Products, threads_and_the_amount_of_scratch_change_no_bit) {
+class OwnProducts : public Products {};
+
+TEST_P(OwnProducts, threads_and_the_amount_of_scratch_change_no_bit) {
   Tensor all(c.dtype, {c.m, c.n}), one(c.dtype, {c.m, c.n});
   Tensor dw_all(DType::f32, {c.n, c.k}), dw_one(DType::f32, {c.n, c.k});
   auto const run = [&](Tensor& y, Tensor& dw, Tensor memory) {
@@ -148,6 +154,11 @@ std::vector<Case> edges() {
 }
 
 INSTANTIATE_TEST_SUITE_P(edges, Products, ::testing::ValuesIn(edges()), name_of_case);
+INSTANTIATE_TEST_SUITE_P(edges, OwnProducts, ::testing::ValuesIn(edges()), name_of_case);  // oneDNN promises less
+INSTANTIATE_TEST_SUITE_P(library, Products,
+                         ::testing::Values(Case{14, 32, 16, DType::f32, true}, Case{15, 37, 29, DType::bf16, true},
+                                           Case{5, 1, 40, DType::bf16, true}),
+                         name_of_case);
 
 TEST(Linear, flattens_all_dims_behind_the_rows) {
   device::Stream stream;
