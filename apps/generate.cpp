@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include "detail/command.hpp"
+#include "lamina/base/log.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/data/tokenizer.hpp"
 
@@ -27,6 +28,10 @@ ExitCode generate_text(Program const& program, Options const& o, Parallel& p) {
                     : config.data.kind == "text" ? config.data.tokenizer
                                                  : std::string("bytes");
   auto const tokenizer = data::Tokenizer::open(spec);
+  if (tokenizer.vocab() < config.model.vocab) {
+    log::warn("the tokenizer ", spec, " knows ", tokenizer.vocab(), " of the model's ", config.model.vocab,
+              " tokens, the others are written as nothing: name the right one with --tokenizer");
+  }
   train::Session session(config, comm::Communicator::self(),
                          {.purpose = plan::Purpose::generate,
                           .registered = program.registered,

@@ -25,6 +25,13 @@ void add_new(CLI::App& app, Program& program) {
   command->footer("Example:  lamina new run.toml --model gpt-tiny --data book.txt");
   command->callback([o, &program] {
     program.action = [o] {
+      if (o->file.empty()) {
+        fail({.code = "app.new.name",
+              .subject = "lamina new",
+              .found = "an empty name",
+              .expected = "the run file to write",
+              .fix = "for example lamina new run.toml"});
+      }
       if (std::filesystem::exists(o->file)) {
         fail({.code = "app.new.exists",
               .subject = text("run file '", o->file, "'"),

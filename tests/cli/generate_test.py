@@ -48,6 +48,12 @@ class Generate(Case):
             self.assertTrue(self.lamina("generate", "run", "--prompt", prompt, "--tokens", "20").out.startswith(prompt))
         self.assertEqual(self.lamina("generate", "run", "--prompt", "x", "--tokens", "0").out, "x\n")
 
+    def test_token_files_without_their_tokenizer_warn(self):
+        self.lamina("data", "pack", "text.txt", "-o", "text.bin")
+        self.lamina("train", "run.toml", "--steps", "1", "--set", "run.dir=wide", "--set", "data.kind=tokens",
+                    "--set", "data.train=text.bin", "--set", "model.vocab=300")
+        self.assertIn("--tokenizer", self.lamina("generate", "wide", "--tokens", "8").err)
+
     def test_a_moved_run_directory_is_read_where_it_is(self):
         self.path("run").rename(self.path("moved"))
         self.assertEqual(self.lamina("eval", "moved", "--json").json()["step"], 4)

@@ -41,6 +41,7 @@ class New(Case):
         self.assertIn("gpt2-124m", self.refuse(2, "config.new.model", "new", "x.toml", "--model", "gpt2-124").err)
         self.assertFalse(self.path("x.toml").exists())
         self.refuse(7, "io.run_dir.open", "new", "nowhere/x.toml")
+        self.refuse(2, "app.new.name", "new", "")
 
     def test_a_file_name_with_odd_characters_survives(self):
         name = 'a "quoted" näme.txt'
