@@ -51,6 +51,7 @@ dnnl::matmul::primitive_desc make_matmul(Desc const& a, Desc const& b, Desc cons
                                          bool accumulate) {
   dnnl::primitive_attr attr;
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  attr.set_fpmath_mode(dnnl::fpmath_mode::strict);  // f32 stays f32, whatever the environment says
   if (accumulate) {
     dnnl::post_ops add;
     add.append_sum(1.0f);
