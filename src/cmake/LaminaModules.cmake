@@ -65,6 +65,7 @@ function(lamina_add_test path)
   add_executable(${target} ${PROJECT_SOURCE_DIR}/tests/${kind}/${path}_test.cpp ${arg_SOURCES})
   target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests ${PROJECT_SOURCE_DIR}/src)
   target_link_libraries(${target} PRIVATE lamina_options ${arg_DEPENDS} ${arg_PRIVATE} GTest::gtest GTest::gmock)
+  target_compile_options(${target} PRIVATE -O1)  # what is tested is optimised; the tests need not be, and build faster
   target_compile_definitions(${target} PRIVATE LAMINA_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data"
     LAMINA_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
