@@ -2,7 +2,8 @@
 
   python tests/support/check_parity.py [--size small|124m] [--precision f32|bf16] [--steps 50] [--build build/release]
 Needs torch, numpy, safetensors. Exits with 1 when a bound is broken. Bounds: logits 1e-4 (of their largest magnitude), gradients 1e-4 of the
-larger of their own norm and 1e-3 of the global norm, losses 1e-4 relative (bf16: 1e-2) over all steps, which fall by at least 20 %.
+larger of their own norm and 1e-3 of the global norm, losses 1e-4 relative (bf16: 1e-2) over all steps, which fall by at least 20 %. Losses
+and gradient norms of a bf16 run are compared with PyTorch's in f32: its bf16 keeps the residual stream in bf16, which says less.
 """
 import argparse
 import json
@@ -17,7 +18,7 @@ from safetensors.numpy import load_file
 here = os.path.dirname(os.path.abspath(__file__))
 top = os.path.dirname(os.path.dirname(here))
 sizes = {
-    "small": dict(layers=3, hidden=128, heads=4, vocab=503, context=48, batch=6, micro=2, lr=3e-3),
+    "small": dict(layers=3, hidden=128, heads=4, vocab=503, context=48, batch=6, micro=2, lr=1e-3),
     "124m": dict(layers=12, hidden=768, heads=12, vocab=50257, context=64, batch=4, micro=4, lr=6e-4),
 }
 
@@ -109,7 +110,7 @@ worst = max((np.linalg.norm((g.reshape(-1) - theirs[torch_name(n)].reshape(-1)).
              max(np.linalg.norm(theirs[torch_name(n)].astype(np.float64)), 1e-3 * total), n) for n, g in ours.items())
 report(f"gradients, worst of {len(ours)}: {worst[1]}", worst[0], 1e-4 if o.precision == "f32" else 5e-2)
 
-torch_run = json.loads(subprocess.run(peer + ["--weights", weights, "--steps", str(o.steps)], check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+torch_run = json.loads(subprocess.run(peer + ["--precision", "f32", "--weights", weights, "--steps", str(o.steps)], check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 subprocess.run([os.path.join(o.build, "apps/lamina"), "train", run, "--fresh"], check=True, stderr=subprocess.DEVNULL)
 lines = [json.loads(line) for line in open(os.path.join(work, "run/metrics.jsonl"))]
 losses = np.array([m["loss"] for m in lines])
