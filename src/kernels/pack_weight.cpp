@@ -4,6 +4,8 @@
 
 namespace lamina::kernels {
 
+bool packing_pays(DType product) { return detail::uses_library(product); }
+
 void pack_weight(device::Stream& stream, PackWeightArgs const& a) {
   detail::Check const check{"pack_weight"};
   check.dtype("w", a.w, {DType::f32, DType::bf16});

@@ -21,6 +21,10 @@ struct PackWeightArgs {
   PackUse use = PackUse::forward;
 };
 
+/// True where products of this type run faster from a packed copy: a fact of the machine, for its planner. False for
+/// f32 with AVX-512 and for bf16 without AMX: there weights are read where they lie, and packing is a plain copy.
+bool packing_pays(DType product);
+
 /// The bytes mean nothing to another process: never stored, never sent.
 /// @throws Error "kernels.pack_weight.<shape|dtype|fit>".
 void pack_weight(device::Stream& stream, PackWeightArgs const& a);

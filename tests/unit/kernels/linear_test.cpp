@@ -171,6 +171,12 @@ TEST(Linear, flattens_all_dims_behind_the_rows) {
   EXPECT_TRUE(near(fast, slow, 20));
 }
 
+TEST(Linear, packs_only_for_the_library) {
+  detail::LibraryChoice const choice(false);
+  EXPECT_FALSE(packing_pays(DType::f32));
+  EXPECT_FALSE(packing_pays(DType::bf16));
+}
+
 TEST(Linear, refuses_operands_that_do_not_fit) {
   device::Stream stream;
   Tensor x(DType::f32, {8, 5}), w(DType::f32, {6, 5}), y(DType::f32, {8, 6}), thin(DType::f32, {6, 4}),
