@@ -4,7 +4,7 @@
 
 namespace lamina::kernels {
 
-bool packing_pays(DType product) { return detail::uses_library(product); }
+bool wants_packed_weights(DType compute) { return detail::uses_library(compute); }
 
 void pack_weight(device::Stream& stream, PackWeightArgs const& a) {
   detail::Check const check{"pack_weight"};

@@ -10,6 +10,10 @@ namespace lamina::kernels {
 /// Which product a packed weight is for: the layouts differ.
 enum class PackUse { forward, backward };  // linear and linear_gelu; linear_grad_input
 
+/// Whether products with operands of this type want such copies on this CPU: libraries do, our own reads weights where
+/// they lie. For plan::Machine. Needs no Runtime.
+bool wants_packed_weights(DType compute);
+
 /// Copies a weight matrix into the layout that the matrix product of this machine and library likes best.
 struct PackWeightArgs {
   TensorRef w;        ///< [n, k] after flattening, f32 or bf16
@@ -20,10 +24,6 @@ struct PackWeightArgs {
   DType dtype = DType::f32;  ///< of the product: f32 or bf16
   PackUse use = PackUse::forward;
 };
-
-/// True where products of this type run faster from a packed copy: a fact of the machine, for its planner. False for
-/// f32 with AVX-512 and for bf16 without AMX: there weights are read where they lie, and packing is a plain copy.
-bool packing_pays(DType product);
 
 /// The bytes mean nothing to another process: never stored, never sent.
 /// @throws Error "kernels.pack_weight.<shape|dtype|fit>".

@@ -173,8 +173,8 @@ TEST(Linear, flattens_all_dims_behind_the_rows) {
 
 TEST(Linear, packs_only_for_the_library) {
   detail::LibraryChoice const choice(false);
-  EXPECT_FALSE(packing_pays(DType::f32));
-  EXPECT_FALSE(packing_pays(DType::bf16));
+  EXPECT_FALSE(wants_packed_weights(DType::f32));
+  EXPECT_FALSE(wants_packed_weights(DType::bf16));
 }
 
 TEST(Linear, refuses_operands_that_do_not_fit) {
