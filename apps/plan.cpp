@@ -8,6 +8,7 @@
 #include "lamina/base/text.hpp"
 #include "lamina/base/units.hpp"
 #include "lamina/graph/graph.hpp"
+#include "lamina/kernels/pack_weight.hpp"
 #include "lamina/program/program.hpp"
 #include "lamina/train/session.hpp"
 
@@ -50,8 +51,10 @@ ExitCode plan_run(Program const& program, Options const& o) {
           .expected = text("0 to ", o.ranks - 1),
           .fix = "correct --rank or --ranks"});
   }
-  plan::Machine const machine{.threads = static_cast<int>(std::max<std::int64_t>(1, config.device.threads)),
-                              .memory_bytes = config.memory.limit};
+  plan::Machine const machine{
+      .threads = static_cast<int>(std::max<std::int64_t>(1, config.device.threads)),
+      .memory_bytes = config.memory.limit,
+      .packs_weights = kernels::wants_packed_weights(config.precision.compute == "bf16" ? DType::bf16 : DType::f32)};
   auto const plan = plan::make(graphs, config, o.ranks, machine, plan::Purpose::train);
   if (o.json) {
     auto const set = plan::lower(*plan, static_cast<int>(o.rank));

@@ -9,6 +9,7 @@
 #include "lamina/base/text.hpp"
 #include "lamina/checkpoint/safetensors.hpp"
 #include "lamina/data/tokenizer.hpp"
+#include "lamina/kernels/pack_weight.hpp"
 #include "lamina/train/environment.hpp"
 
 namespace lamina::train {
@@ -57,7 +58,11 @@ plan::Graphs build_graphs(config::RunConfig const& config, plan::Purpose purpose
 plan::Machine find_machine(comm::Communicator const& world, config::RunConfig const& config, int threads) {
   auto const local = static_cast<std::int64_t>(world.node_members().size());
   auto const here = config.memory.limit > 0 ? config.memory.limit : usable_memory_bytes() / local;
-  return {.threads = static_cast<int>(world.all_max(threads)), .memory_bytes = world.all_min(here)};
+  auto const compute = config.precision.compute == "bf16" ? DType::bf16 : DType::f32;
+  // Every kernel takes packed weights; ranks that would not ask for them follow those that do.
+  return {.threads = static_cast<int>(world.all_max(threads)),
+          .memory_bytes = world.all_min(here),
+          .packs_weights = world.all_max(kernels::wants_packed_weights(compute) ? 1 : 0) > 0};
 }
 
 Session::Session(config::RunConfig config, comm::Communicator world, Options const& options)
