@@ -3,7 +3,7 @@ both sides compute from formulas. Holds logits, gradients of the first step, los
 clipping and a schedule, and where the weights end. Of a large tensor: its norm and 8 projections on vectors of signs, whose
 root mean square difference estimates the norm of a difference.
 
-    /opt/ref/bin/python tests/data/train/make_parity.py
+    python tests/data/train/make_parity.py
 """
 import json
 import math
