@@ -34,7 +34,7 @@ std::vector<std::pair<std::int64_t, std::string>> consumers(program::Template co
     for (auto const& b : shape.buffers) {
       if (b.program < 0 && static_cast<int>(b.role) == r) bytes += b.bytes;
     }
-    if (bytes > 0) rows.emplace_back(bytes, text(name_of(static_cast<Role>(r)), "s"));
+    if (bytes > 0) rows.emplace_back(bytes, text(name_of(static_cast<Role>(r)), " buffers"));
   }
   std::int64_t persistent = 0;
   for (auto const& row : rows) persistent += row.first;
