@@ -1,22 +1,9 @@
 #include "detail/channel.hpp"
 
-#include <algorithm>
-
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
 
 namespace lamina::comm::detail {
-
-// Pieces of 512 KiB are long enough for the bandwidth and short enough to be summed while they are in the cache; with
-// many ranks they shrink, so that a group's scratch stays near 4 MiB.
-std::int64_t piece_bytes(int ranks) {
-  std::int64_t const budget = (std::int64_t{4} << 20) / window / std::max(1, ranks - 1);
-  return std::clamp<std::int64_t>(budget / 4096 * 4096, small_bytes, std::int64_t{512} << 10);
-}
-
-std::int64_t scratch_bytes(int ranks) {
-  return ranks < 2 ? 0 : std::max(piece_bytes(ranks) * window * (ranks - 1), small_bytes * ranks);
-}
 
 void fail_as_group(Channel const& channel, char const* what, Error const& cause) {
   bool const length = cause.info().code == "vendor.mpi.length";

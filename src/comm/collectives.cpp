@@ -75,8 +75,8 @@ std::unique_ptr<device::Task> Communicator::make_all_reduce(std::vector<TensorRe
   for (auto const& t : tensors) count += t.spec.count();
   if (size() == 1 || count == 0) return std::make_unique<Nothing>();
   auto const dtype = tensors[0].spec.dtype;
-  auto const width = sizeof_dtype(dtype), most = detail::piece_bytes(size()) / width;
-  if (count * width <= detail::small_bytes) {
+  auto const width = sizeof_dtype(dtype), most = reduction_piece_bytes(size()) / width;
+  if (count * width <= small_reduction_bytes) {
     return std::make_unique<detail::SmallAllReduce>(channel(), std::move(tensors), op);
   }
   std::vector<std::vector<detail::Piece>> shares(size());
@@ -100,7 +100,7 @@ std::unique_ptr<device::Task> Communicator::make_reduce_scatter(TensorRef in, Te
   check_dtypes({in}, Reduce::sum, name());
   auto const [row, fits] = check_rows(in, out, rows, rank(), size());
   if (!fits) fail_rows("reduce_scatter", *this, in, out, rows);
-  auto const width = sizeof_dtype(in.spec.dtype), most = detail::piece_bytes(size()) / width;
+  auto const width = sizeof_dtype(in.spec.dtype), most = reduction_piece_bytes(size()) / width;
   std::vector<std::vector<detail::Piece>> shares(size());
   for (int r = 0; r < size(); ++r) {
     add_pieces(shares[r], in.as<char>() + rows[r] * row * width, r == rank() ? out.as<char>() : nullptr,
@@ -114,7 +114,7 @@ std::unique_ptr<device::Task> Communicator::make_all_gather(TensorRef in, Tensor
                                                             std::vector<std::int64_t> rows) const {
   auto const [row, fits] = check_rows(out, in, rows, rank(), size());
   if (!fits) fail_rows("all_gather", *this, out, in, rows);
-  auto const width = sizeof_dtype(in.spec.dtype), most = detail::piece_bytes(size()) / width;
+  auto const width = sizeof_dtype(in.spec.dtype), most = reduction_piece_bytes(size()) / width;
   std::vector<std::vector<detail::Piece>> shares(size());
   for (int r = 0; r < size(); ++r) {
     add_pieces(shares[r], r == rank() ? in.as<char>() : nullptr, out.as<char>() + rows[r] * row * width,

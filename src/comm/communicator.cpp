@@ -41,7 +41,6 @@ Communicator Communicator::self() {
 int Communicator::rank() const { return channel()->rank; }
 int Communicator::size() const { return channel()->size; }
 std::string const& Communicator::name() const { return channel()->name; }
-std::int64_t Communicator::scratch_bytes(int ranks) { return detail::scratch_bytes(ranks); }
 
 Communicator Communicator::subgroup(std::span<int const> members, std::string name, int tag) const {
   std::vector<int> sorted(members.begin(), members.end());

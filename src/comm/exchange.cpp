@@ -14,7 +14,7 @@ Exchange::Exchange(std::shared_ptr<Channel> const& channel, char const* what, Ph
       shares_(std::move(shares)),
       sequences_(std::size_t{kinds} * channel->size),
       parts_(channel->size) {
-  if (phases_.reduce) channel_->need_scratch();
+  if (phases_.reduce) channel_->need_pieces();
 }
 
 void Exchange::begin() {
@@ -33,7 +33,7 @@ void Exchange::begin() {
 char* Exchange::incoming(int peer, std::int64_t piece) const {
   std::int64_t const slot_of_peer = peer < rank() ? peer : peer - 1;
   auto const index = slot_of_peer * window + piece % window;
-  return static_cast<char*>(channel_->scratch.at(index * piece_bytes(size())));
+  return static_cast<char*>(channel_->pieces.at(index * reduction_piece_bytes(size())));
 }
 
 void Exchange::note_completed() {
@@ -109,10 +109,12 @@ SmallAllReduce::SmallAllReduce(std::shared_ptr<Channel> const& channel, std::vec
       op_(op),
       parts_(channel->size) {
   for (auto const& t : tensors_) bytes_ += t.spec.bytes();
-  channel_->need_scratch();
+  channel_->need_parts();
 }
 
-char* SmallAllReduce::part(int peer) const { return static_cast<char*>(channel_->scratch.at(peer * small_bytes)); }
+char* SmallAllReduce::part(int peer) const {
+  return static_cast<char*>(channel_->parts.at(peer * small_reduction_bytes));
+}
 
 void SmallAllReduce::begin() {
   auto* at = part(rank());

@@ -14,16 +14,19 @@ namespace {
 
 constexpr std::int64_t huge_page = std::int64_t{2} << 20;
 
-std::int64_t rounded(std::int64_t bytes) { return (bytes + huge_page - 1) / huge_page * huge_page; }
+/// What does not fill a huge page shall not take one.
+std::int64_t rounded(std::int64_t bytes) {
+  return bytes < huge_page ? bytes : (bytes + huge_page - 1) / huge_page * huge_page;
+}
 
 }  // namespace
 
 Arena::Arena(std::int64_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   // One huge page more than needed, so that the block can start on a huge page; the rest is given back.
-  auto const length = rounded(bytes);
+  auto const length = rounded(bytes), spare = bytes < huge_page ? 0 : huge_page;
   void* const got = bytes < 0 ? MAP_FAILED
-                              : mmap(nullptr, static_cast<std::size_t>(length + huge_page), PROT_READ | PROT_WRITE,
+                              : mmap(nullptr, static_cast<std::size_t>(length + spare), PROT_READ | PROT_WRITE,
                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (got == MAP_FAILED) {
     fail({.code = "device.memory.arena",
@@ -33,6 +36,10 @@ Arena::Arena(std::int64_t bytes) : bytes_(bytes) {
           .fix = "see `lamina plan --print memory`; lower batch.micro, or raise the limit (ulimit -v, cgroup)"});
   }
   auto* const block = static_cast<char*>(got);
+  if (spare == 0) {
+    data_ = block;
+    return;
+  }
   auto const head = (huge_page - reinterpret_cast<std::intptr_t>(got) % huge_page) % huge_page;
   if (head > 0) munmap(block, static_cast<std::size_t>(head));
   data_ = block + head;

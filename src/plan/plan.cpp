@@ -132,7 +132,7 @@ std::int64_t peak_bytes(Plan const& plan) {
     for (auto const bytes : shape->arena_bytes) all += bytes;
     peak = std::max(peak, all);
   }
-  return peak;
+  return peak + communication_scratch_bytes(plan);
 }
 
 std::uint64_t hash(Plan const& plan) { return program::hash(lower_all(plan)); }

@@ -71,6 +71,15 @@ std::string space_text(program::Template const& shape, program::Space space) {
                     ratio_text(arena, bound.peak()), "\n");
 }
 
+std::string scratch_text(Plan const& plan) {
+  auto const all = communication_scratch_bytes(plan);
+  if (all == 0) return "communication scratch: none\n";
+  Rows rows{{"group", "ranks", "bytes"}};
+  for (auto const& g : communication_scratch(plan)) rows.push_back({g.group, text(g.ranks), text(g.bytes)});
+  return text("communication scratch: ", all, " bytes (", human_bytes(all), "), for what reductions receive\n",
+              table(rows));
+}
+
 }  // namespace
 
 std::string memory_text(Plan const& plan, int rank) {
@@ -79,7 +88,10 @@ std::string memory_text(Plan const& plan, int rank) {
   for (std::size_t s = 0; s < set.shape->arena_bytes.size(); ++s) {
     if (set.shape->arena_bytes[s] > 0) out += space_text(*set.shape, static_cast<program::Space>(s));
   }
-  return out;
+  out += scratch_text(plan);
+  std::int64_t total = communication_scratch_bytes(plan);
+  for (auto const bytes : set.shape->arena_bytes) total += bytes;
+  return out + text("total: ", total, " bytes (", human_bytes(total), ")\n");
 }
 
 }  // namespace lamina::plan

@@ -24,7 +24,8 @@ struct Channel;
 /// The collectives of one communicator run one after another: enqueue them on one stream, in the same order on every
 /// rank ("comm.group.busy" otherwise). Work that shall overlap takes a subgroup of its own. Messages between two ranks
 /// are matched in the order in which they start.
-/// Beside the buffers given, a communicator takes `scratch_bytes(size())` of memory, from its first reduction on.
+/// Beside the buffers given, a communicator keeps memory for what its reductions receive, from the first one on:
+/// `reduction_scratch_bytes(size())` and `small_reduction_scratch_bytes(size())` (tensor/reduction.hpp).
 class Communicator {
  public:
   /// All ranks. Initialises MPI (thread multiple) on first use and finalises it at exit.
@@ -36,8 +37,6 @@ class Communicator {
   int rank() const;
   int size() const;
   std::string const& name() const;
-  /// Bytes of incoming pieces that the reductions of a group of `ranks` keep; about 4 MiB at most up to 64 ranks.
-  static std::int64_t scratch_bytes(int ranks);
   /// Collective over this communicator: ranks listed in `members` (ranks of *this*, in the order wanted) get the new
   /// group; the others get an invalid communicator. Every rank passes its own list; equal lists form a group. `tag`
   /// distinguishes groups made at the same time.

@@ -5,8 +5,8 @@
 
 namespace lamina::device {
 
-/// One block of memory for all buffers of a space; anonymous pages with huge pages advised, zero-filled by the system
-/// on first touch, released on destruction.
+/// One block of memory for all buffers of a space; anonymous pages, huge ones advised from 2 MiB on, zero-filled by the
+/// system on first touch, released on destruction.
 /// @throws Error "device.memory.arena" when the system refuses.
 class Arena {
  public:

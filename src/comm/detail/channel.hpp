@@ -7,6 +7,7 @@
 #include "lamina/base/error.hpp"
 #include "lamina/comm/communicator.hpp"
 #include "lamina/device/arena.hpp"
+#include "lamina/tensor/reduction.hpp"
 #include "vendor/mpi/mpi.hpp"
 
 namespace lamina::comm::detail {
@@ -15,22 +16,23 @@ namespace lamina::comm::detail {
 /// sender and tag in order, so one tag per purpose is enough.
 enum Tag : int { tag_reduce = 1, tag_gather, tag_small, tag_broadcast, tag_barrier, tag_message };
 
-/// Windows of the collectives: messages in flight per peer and purpose, and their largest size.
-inline constexpr int window = 4;
-inline constexpr std::int64_t small_bytes = std::int64_t{16} << 10;  ///< all-reduces up to this size go all to all
-std::int64_t piece_bytes(int ranks);
-std::int64_t scratch_bytes(int ranks);
+/// Messages in flight per peer and purpose.
+inline constexpr int window = reduction_window;
 
 /// What the tasks of a group share.
 struct Channel {
   int rank = 0, size = 1;
   std::string name;
   mpi::Comm comm;                 ///< not used with one rank
-  device::Arena scratch;          ///< incoming pieces; made with the first task that needs it
+  device::Arena pieces, parts;    ///< what large and small reductions receive; made with the first task of the kind
   std::atomic<bool> busy{false};  ///< a collective is in flight
 
-  void need_scratch() {
-    if (size > 1 && scratch.bytes() == 0) scratch = device::Arena(scratch_bytes(size));
+  void need_pieces() { need(pieces, reduction_scratch_bytes(size)); }
+  void need_parts() { need(parts, small_reduction_scratch_bytes(size)); }
+
+ private:
+  static void need(device::Arena& scratch, std::int64_t bytes) {
+    if (scratch.bytes() < bytes) scratch = device::Arena(bytes);
   }
 };
 

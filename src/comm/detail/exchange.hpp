@@ -21,7 +21,7 @@ struct Piece {
 /// Shares are cut into pieces; sums run while later pieces are on their way.
 ///
 /// Per peer there are four sequences of pieces, each with a window of messages in flight:
-///   contributions in  -> scratch           (my share, the peer's values)
+///   contributions in  -> pieces            (my share, the peer's values)
 ///   contributions out <- piece.from        (the peer's share, my values)
 ///   results out       <- piece.to          (my share, summed)
 ///   results in        -> piece.to          (the peer's share; only after my contribution has left that memory)
@@ -68,7 +68,8 @@ class Exchange final : public Collective {
   std::int64_t summed_ = 0;  // pieces of my share
 };
 
-/// All-reduce of at most `small_bytes`: everyone sends everything to everyone and sums in rank order. One round trip.
+/// All-reduce of at most `small_reduction_bytes`: everyone sends everything to everyone and sums in rank order. One
+/// round trip.
 class SmallAllReduce final : public Collective {
  public:
   SmallAllReduce(std::shared_ptr<Channel> const& channel, std::vector<TensorRef> tensors, Reduce op);

@@ -45,6 +45,16 @@ struct Plan {
   program::Binding binding(int rank) const;
 };
 
+/// What a group keeps outside the arenas for what its reductions receive, the same on every rank. "world": all ranks,
+/// who agree between the programs.
+struct GroupScratch {
+  std::string group;
+  int ranks = 0;
+  std::int64_t bytes = 0;
+};
+std::vector<GroupScratch> communication_scratch(Plan const& plan);
+std::int64_t communication_scratch_bytes(Plan const& plan);
+
 /// Buckets of at most `bytes`, or of a single gradient; see Bucket.
 std::vector<Bucket> make_buckets(Plan const& plan, Part const& train, std::int64_t bytes);
 

@@ -6,6 +6,7 @@
 #include "lamina/base/text.hpp"
 #include "lamina/tensor/attributes.hpp"
 #include "lamina/tensor/packed.hpp"
+#include "lamina/tensor/reduction.hpp"
 #include "lamina/tensor/role.hpp"
 
 namespace lamina {
@@ -119,6 +120,22 @@ TEST(Packed, weights_are_planned_in_blocks_of_64) {
   EXPECT_EQ(packed_weight_bytes(1, 1, DType::f32), 64 * 64 * 4 + 4096);
   EXPECT_EQ(packed_weight_bytes(64, 65, DType::bf16), 64 * 128 * 2 + 4096);
   EXPECT_EQ(packed_weight_bytes(50257, 768, DType::bf16), std::int64_t{50304} * 768 * 2 + 4096);
+}
+
+TEST(Reduction, keeps_memory_for_a_window_of_pieces_from_every_peer) {
+  constexpr std::int64_t mib = 1 << 20;
+  EXPECT_EQ(reduction_scratch_bytes(1), 0);
+  EXPECT_EQ(reduction_scratch_bytes(2), 2 * mib);
+  EXPECT_EQ(reduction_scratch_bytes(3), 4 * mib);
+  EXPECT_EQ(reduction_scratch_bytes(65), 4 * mib);
+  EXPECT_EQ(reduction_scratch_bytes(1024), 1023 * 4 * (16 << 10));
+  for (int ranks = 3; ranks <= 65; ++ranks) {
+    EXPECT_EQ(reduction_piece_bytes(ranks) % 4096, 0) << ranks;
+    EXPECT_LE(reduction_scratch_bytes(ranks), 4 * mib) << ranks;
+    EXPECT_GT(reduction_scratch_bytes(ranks), 3 * mib) << ranks;
+  }
+  EXPECT_EQ(small_reduction_scratch_bytes(1), 0);
+  EXPECT_EQ(small_reduction_scratch_bytes(5), 5 * (16 << 10));
 }
 
 }  // namespace
