@@ -26,33 +26,56 @@ void require_zero(config::RunConfig const& config) {
         .fix = "set parallel.zero = 0"});
 }
 
-/// Bytes of the persistent buffers by role and the transient ones of the worst program, largest first.
-std::vector<std::pair<std::int64_t, std::string>> consumers(program::Template const& shape) {
+std::int64_t persistent_bytes(program::Template const& shape, std::initializer_list<Role> roles) {
+  std::int64_t bytes = 0;
+  for (auto const& b : shape.buffers) {
+    if (b.program < 0 && std::find(roles.begin(), roles.end(), b.role) != roles.end()) bytes += b.bytes;
+  }
+  return bytes;
+}
+
+/// Bytes of the persistent buffers by role, the transient ones of the worst program and what communication keeps,
+/// largest first.
+std::vector<std::pair<std::int64_t, std::string>> consumers(Plan const& plan) {
+  auto const& shape = *plan.shapes.front();
   std::vector<std::pair<std::int64_t, std::string>> rows;
   for (int r = 0; r <= static_cast<int>(Role::cache); ++r) {
-    std::int64_t bytes = 0;
-    for (auto const& b : shape.buffers) {
-      if (b.program < 0 && static_cast<int>(b.role) == r) bytes += b.bytes;
-    }
-    if (bytes > 0) rows.emplace_back(bytes, text(name_of(static_cast<Role>(r)), " buffers"));
+    auto const role = static_cast<Role>(r);
+    if (auto const bytes = persistent_bytes(shape, {role}); bytes > 0)
+      rows.emplace_back(bytes, text(name_of(role), " buffers"));
   }
   std::int64_t persistent = 0;
   for (auto const& row : rows) persistent += row.first;
   auto const transient = shape.arena_bytes[static_cast<std::size_t>(program::Space::host)] - persistent;
   rows.emplace_back(transient, "activations and scratch");
+  rows.emplace_back(communication_scratch_bytes(plan), "communication scratch");
   std::stable_sort(rows.begin(), rows.end(), [](auto const& a, auto const& b) { return a.first > b.first; });
   return rows;
 }
 
-std::string what_helps(Plan const& plan) {
+/// Ways that can bring the plan below the limit, and why the obvious ones cannot where the model alone is above it.
+std::string what_helps(Plan const& plan, std::int64_t limit) {
+  auto const& shape = *plan.shapes.front();
+  bool const train = plan.purpose == Purpose::train;
+  // f32 whatever the precision of the compute, and whole on every rank whatever their number and the batch.
+  auto const state = persistent_bytes(shape, {Role::parameter, Role::gradient, Role::moment1, Role::moment2});
+  auto const kept = state + persistent_bytes(shape, {Role::packed, Role::cache}) + communication_scratch_bytes(plan);
   std::vector<std::string> ways;
-  if (plan.config.batch.micro > 1 && plan.purpose == Purpose::train) ways.push_back("a smaller batch.micro");
-  if (plan.config.precision.compute == "f32") ways.push_back("precision.compute = \"bf16\"");
-  if (plan.config.optimizer.kind == "adamw" && plan.purpose == Purpose::train)
-    ways.push_back("optimizer.kind = \"sgd\"");
-  ways.emplace_back("a smaller model or context");
+  if (kept <= limit && plan.config.batch.micro > 1 && plan.purpose != Purpose::generate)
+    ways.emplace_back("a smaller batch.micro");
+  if (state <= limit && plan.config.precision.compute == "f32") ways.emplace_back("precision.compute = \"bf16\"");
+  // One moment instead of two.
+  if (train && plan.config.optimizer.kind == "adamw" && state - persistent_bytes(shape, {Role::moment2}) <= limit)
+    ways.emplace_back("optimizer.kind = \"sgd\"");
+  ways.emplace_back(state <= limit ? "a smaller model or context" : "a smaller model");
   ways.emplace_back("a higher memory.limit where the machine has more");
-  return join(ways);
+  if (kept <= limit) return join(ways);
+  auto const what = state <= limit ? "what stays between the steps needs "
+                    : train        ? "parameters, gradients and moments alone need "
+                                   : "the parameters alone need ";
+  return text(join(ways), "; neither a smaller batch.micro nor more ranks help: ", what,
+              human_bytes(state <= limit ? kept : state),
+              " on every rank, and splitting them (parallel.zero, mesh.tp, mesh.pp) is not available yet");
 }
 
 }  // namespace
@@ -97,7 +120,7 @@ void require_memory(Plan const& plan) {
   if (limit == 0 || peak <= limit) return;
   auto const& shape = *plan.shapes.front();
   std::vector<std::string> rows;
-  for (auto const& [bytes, what] : consumers(shape)) {
+  for (auto const& [bytes, what] : consumers(plan)) {
     if (bytes > 0 && rows.size() < 5) rows.push_back(text(what, " ", human_bytes(bytes)));
   }
   std::vector<program::Buffer const*> largest;
@@ -111,7 +134,7 @@ void require_memory(Plan const& plan) {
         .subject = "a rank needs more memory than it may have",
         .found = text(human_bytes(peak), " (", peak, " bytes): ", join(rows), "; largest buffers: ", join(names)),
         .expected = text("at most ", human_bytes(limit), " (", limit, " bytes) per rank"),
-        .fix = text("try ", what_helps(plan))});
+        .fix = text("try ", what_helps(plan, limit))});
 }
 
 }  // namespace lamina::plan

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "lamina/base/text.hpp"
+#include "lamina/base/units.hpp"
 #include "plan/detail/memory.hpp"
 #include "support/errors.hpp"
 #include "support/plan_cases.hpp"
@@ -13,6 +14,7 @@ namespace {
 
 using test::PlanCase;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 /// Worlds, batches that fill the micro-batches and that do not, and everything that changes the programs.
 std::vector<PlanCase> combinations() {
@@ -151,6 +153,59 @@ TEST(Plan, refuses_what_does_not_fit_in_memory_and_says_what_would_help) {
   config.memory.limit = 0;
   machine.memory_bytes = peak - 1;
   EXPECT_EQ(test::error_of([&] { make(graphs, config, 1, machine, Purpose::train); }).code, "plan.memory.limit");
+}
+
+TEST(Plan, suggests_no_smaller_micro_batch_where_the_model_alone_is_too_large) {
+  PlanCase const c{.micro = 4, .global = 8};
+  auto const graphs = test::plan_graphs(c, Purpose::train);
+  std::int64_t state = 0, moment = 0;
+  for (auto const& b : lower(*test::make_plan(c), 0).shape->buffers) {
+    bool const second = b.role == Role::moment2;
+    if (second || b.role == Role::parameter || b.role == Role::gradient || b.role == Role::moment1) state += b.bytes;
+    if (second) moment += b.bytes;
+  }
+  auto const fix = [&](std::int64_t limit) {
+    auto config = test::plan_config(c);
+    config.memory.limit = limit;
+    auto const e = test::error_of([&] { make(graphs, config, 1, test::plan_machine(c), Purpose::train); });
+    EXPECT_EQ(e.code, "plan.memory.limit");
+    return e.fix;
+  };
+  auto const alone = "parameters, gradients and moments alone need " + human_bytes(state) + " on every rank";
+  for (auto const limit : {std::int64_t{1}, state - moment - 1, state - moment, state - 1}) {
+    auto const text = fix(limit);
+    EXPECT_THAT(text, HasSubstr("neither a smaller batch.micro nor more ranks help: " + alone)) << limit;
+    EXPECT_THAT(text, HasSubstr("(parallel.zero, mesh.tp, mesh.pp) is not available yet"));
+    EXPECT_THAT(text, Not(HasSubstr("try a smaller batch.micro")));
+    EXPECT_THAT(text, Not(HasSubstr("bf16")));
+    EXPECT_THAT(text, HasSubstr("a smaller model, a higher memory.limit"));
+    EXPECT_EQ(text.find("sgd") != text.npos, limit >= state - moment) << limit;
+  }
+  // The weights' packed copies are too much: they are half as large in bf16.
+  EXPECT_THAT(fix(state), HasSubstr("try precision.compute = \"bf16\""));
+  EXPECT_THAT(fix(state), HasSubstr("what stays between the steps needs "));
+}
+
+TEST(Plan, counts_what_communication_keeps_beside_the_arenas) {
+  for (std::int64_t const world : {1, 2, 3, 9}) {
+    for (std::int64_t const bucket : {1, 25 << 20}) {  // gradients one by one: small reductions only; all in one
+      PlanCase const c{.world = world, .global = 2 * world, .hidden = 32, .bucket = bucket};
+      auto const plan = test::make_plan(c);
+      std::int64_t largest = 0;
+      for (auto const& b : lower(*plan, 0).shape->buffers) {
+        if (b.role == Role::gradient) largest = std::max(largest, b.spec.bytes());
+      }
+      bool const one = bucket == 1;
+      EXPECT_LE(largest, 16 << 10) << "the case is not what it should be";
+      auto const pieces = world == 1 ? 0 : world == 2 ? 2 << 20 : 4 << 20;  // of the group dp
+      auto const parts = world == 1 ? 0 : world * (16 << 10);               // control, world, and dp's small ones
+      auto const scratch = one ? 3 * parts : pieces + 2 * parts;
+      EXPECT_EQ(peak_bytes(*plan) - lower(*plan, 0).shape->arena_bytes[0], scratch) << world << " " << bucket;
+      EXPECT_THAT(memory_text(*plan, 0), HasSubstr(scratch == 0 ? "communication scratch: none"
+                                                                : text("communication scratch: ", scratch, " bytes")));
+      EXPECT_THAT(memory_text(*plan, 0), HasSubstr(text("total: ", peak_bytes(*plan), " bytes")));
+    }
+  }
 }
 
 TEST(Plan, refuses_a_graph_of_another_batch_than_the_run_file_s) {
