@@ -57,9 +57,9 @@ std::string short_file(char const* file) {
 
 }  // namespace
 
-std::string format_error(ErrorInfo const& info, std::source_location at) {
+std::string format_error(ErrorInfo const& info, std::string_view place) {
   return text("error[", info.code, "]: ", info.subject, "\n  found:    ", info.found, "\n  expected: ", info.expected,
-              "\n  fix:      ", info.fix, "\n  at:       ", short_file(at.file_name()), ":", at.line());
+              "\n  fix:      ", info.fix, "\n  at:       ", place);
 }
 
 ExitCode exit_code_of(std::string const& code) noexcept {
@@ -71,7 +71,11 @@ ExitCode exit_code_of(std::string const& code) noexcept {
   return best;
 }
 
-Error::Error(ErrorInfo info, std::source_location at) : info_(std::move(info)), text_(format_error(info_, at)) {}
+Error::Error(ErrorInfo info, std::source_location at)
+    : Error(std::move(info), text(short_file(at.file_name()), ":", at.line())) {}
+
+Error::Error(ErrorInfo info, std::string place)
+    : info_(std::move(info)), place_(std::move(place)), text_(format_error(info_, place_)) {}
 
 ExitCode Error::exit_code() const noexcept { return exit_code_of(info_.code); }
 

@@ -34,7 +34,7 @@ std::vector<TensorSpec> infer_in(std::string const& layer, Op const& op, std::ve
   } catch (Error const& e) {
     auto info = e.info();
     if (!layer.empty()) info.subject = layer + ": " + info.subject;
-    fail(std::move(info));
+    throw Error(std::move(info), e.place());
   }
 }
 

@@ -11,32 +11,34 @@
 namespace lamina::io {
 namespace {
 
-std::optional<ErrorInfo> attempt(std::function<void()> const& work) {
+std::optional<Error> attempt(std::function<void()> const& work) {
   try {
     work();
     return std::nullopt;
   } catch (Error const& e) {
-    return e.info();
+    return e;
   } catch (std::exception const& e) {
-    return ErrorInfo{.code = "io.agree.exception",
-                     .subject = "file work",
-                     .found = e.what(),
-                     .expected = "no exception",
-                     .fix = "free memory if it ran out; otherwise report this as a bug with the log"};
+    return Error({.code = "io.agree.exception",
+                  .subject = "file work",
+                  .found = e.what(),
+                  .expected = "no exception",
+                  .fix = "free memory if it ran out; otherwise report this as a bug with the log"});
   }
 }
 
-std::string pack(ErrorInfo const& e) {
+std::string pack(Error const& error) {
   std::string bytes;
-  for (auto const* s : {&e.code, &e.subject, &e.found, &e.expected, &e.fix}) {
+  auto const& e = error.info();
+  for (auto const* s : {&e.code, &e.subject, &e.found, &e.expected, &e.fix, &error.place()}) {
     std::uint64_t const length = s->size();
     bytes.append(reinterpret_cast<char const*>(&length), sizeof length).append(*s);
   }
   return bytes;
 }
 
-ErrorInfo unpack(std::string const& bytes) {
-  std::array<std::string, 5> parts;
+/// `prefix` goes before the subject.
+Error unpack(std::string const& bytes, std::string const& prefix) {
+  std::array<std::string, 6> parts;
   std::size_t at = 0;
   for (auto& part : parts) {
     std::uint64_t length = 0;
@@ -44,7 +46,8 @@ ErrorInfo unpack(std::string const& bytes) {
     part = bytes.substr(at + sizeof length, length);
     at += sizeof length + length;
   }
-  return {.code = parts[0], .subject = parts[1], .found = parts[2], .expected = parts[3], .fix = parts[4]};
+  return {{.code = parts[0], .subject = prefix + parts[1], .found = parts[2], .expected = parts[3], .fix = parts[4]},
+          parts[5]};
 }
 
 }  // namespace
@@ -56,9 +59,7 @@ void agree(comm::Communicator const& world, std::function<void()> const& work) {
   if (first == n) return;
   auto bytes = mine ? pack(*mine) : std::string();
   world.broadcast_bytes(bytes, static_cast<int>(first));
-  auto error = unpack(bytes);
-  if (n > 1) error.subject = text("rank ", first, ": ", error.subject);
-  fail(std::move(error));
+  throw unpack(bytes, n > 1 ? text("rank ", first, ": ") : "");
 }
 
 }  // namespace lamina::io

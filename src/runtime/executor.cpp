@@ -164,7 +164,7 @@ void Executor::Impl::fail_step(BoundProgram const& bound, int step, std::excepti
   } catch (Error const& e) {
     auto info = e.info();
     info.subject = text(where, ": ", info.subject);
-    fail(std::move(info));
+    throw Error(std::move(info), e.place());
   } catch (std::exception const& e) {
     fail({.code = "runtime.step.exception",
           .subject = where,

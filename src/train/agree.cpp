@@ -10,7 +10,7 @@
 namespace lamina::train {
 
 void on_lead(comm::Communicator const& world, std::function<void()> const& f) {
-  std::exception_ptr original;  // rank 0 throws what it caught: its message tells the right place and no rank
+  std::exception_ptr original;  // rank 0 throws what it caught: its message names no rank
   try {
     io::agree(world, [&] {
       if (world.rank() != 0) return;

@@ -3,6 +3,7 @@
 #include <exception>
 #include <source_location>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lamina {
@@ -35,15 +36,19 @@ enum class ExitCode : int {
 class Error : public std::exception {
  public:
   explicit Error(ErrorInfo info, std::source_location at = std::source_location::current());
+  /// An error that was first thrown elsewhere, by another rank or with less to say: `place` is that one's.
+  Error(ErrorInfo info, std::string place);
 
   char const* what() const noexcept override { return text_.c_str(); }
   ErrorInfo const& info() const noexcept { return info_; }
+  /// Where it was thrown: "src/io/file.cpp:35".
+  std::string const& place() const noexcept { return place_; }
   /// Follows from the code: see `exit_code_of`.
   ExitCode exit_code() const noexcept;
 
  private:
   ErrorInfo info_;
-  std::string text_;
+  std::string place_, text_;
 };
 
 /// Throws `Error`.
@@ -58,6 +63,6 @@ ExitCode exit_code_of(std::string const& code) noexcept;
 void fail_if_any(std::vector<ErrorInfo> const& problems, std::source_location at = std::source_location::current());
 
 /// The message as it is printed: "error[code]: subject", then found, expected, fix, at.
-std::string format_error(ErrorInfo const& info, std::source_location at);
+std::string format_error(ErrorInfo const& info, std::string_view place);
 
 }  // namespace lamina

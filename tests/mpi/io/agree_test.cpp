@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <source_location>
 #include <stdexcept>
 #include <string>
 
@@ -11,13 +12,17 @@
 namespace lamina::io {
 namespace {
 
-ErrorInfo outcome(comm::Communicator const& world, std::function<void()> const& work) {
+Error outcome_with_place(comm::Communicator const& world, std::function<void()> const& work) {
   try {
     agree(world, work);
   } catch (Error const& e) {
-    return e.info();
+    return e;
   }
-  return {.code = "", .subject = "", .found = "", .expected = "", .fix = ""};
+  return Error({.code = "", .subject = "", .found = "", .expected = "", .fix = ""});
+}
+
+ErrorInfo outcome(comm::Communicator const& world, std::function<void()> const& work) {
+  return outcome_with_place(world, work).info();
 }
 
 TEST(Agree, returns_on_every_rank_when_all_succeed) {
@@ -45,6 +50,21 @@ TEST(Agree, throws_the_error_of_the_lowest_failing_rank_on_every_rank) {
     EXPECT_EQ(e.expected, "");
     EXPECT_EQ(e.fix, "\xff");
   }
+}
+
+TEST(Agree, tells_every_rank_where_the_failing_one_threw) {
+  auto const world = comm::Communicator::world();
+  int const last = world.size() - 1;
+  std::string here;  // of the last rank, which alone fails
+  auto const e = outcome_with_place(world, [&] {
+    if (world.rank() != last) return;
+    auto const at = std::source_location::current();
+    here = text("tests/mpi/io/agree_test.cpp:", at.line() + 2);
+    fail({.code = "io.file.write", .subject = "", .found = "", .expected = "", .fix = ""});
+  });
+  world.broadcast_bytes(here, last);
+  EXPECT_EQ(e.place(), here);
+  EXPECT_TRUE(std::string(e.what()).ends_with("  at:       " + here)) << e.what();
 }
 
 TEST(Agree, carries_other_exceptions_too) {

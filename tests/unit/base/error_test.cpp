@@ -30,6 +30,9 @@ TEST(Error, reads_as_five_lines_that_name_everything) {
                              "  at:       tests/unit/base/error_test\\.cpp:[0-9]+"));
     EXPECT_EQ(e.exit_code(), ExitCode::usage);
     EXPECT_EQ(e.info().found, "model.heads = 40, mesh.tp = 16");
+    EXPECT_THAT(e.place(), MatchesRegex("tests/unit/base/error_test\\.cpp:[0-9]+"));
+    Error const again(e.info(), e.place());  // as another rank throws it
+    EXPECT_STREQ(again.what(), e.what());
   }
 }
 
