@@ -2,7 +2,7 @@
 
 #include "detail/attention_forward.hpp"
 #include "detail/attention_mask.hpp"
-#include "detail/kokkos.hpp"
+#include "detail/parallel.hpp"
 
 namespace lamina::kernels {
 namespace detail {

@@ -1,5 +1,5 @@
 #include "detail/attention_forward.hpp"
-#include "detail/kokkos.hpp"
+#include "detail/parallel.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/kernels/attention.hpp"

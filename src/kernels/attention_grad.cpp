@@ -1,6 +1,6 @@
 #include "detail/attention.hpp"
 #include "detail/attention_mask.hpp"
-#include "detail/kokkos.hpp"
+#include "detail/parallel.hpp"
 #include "lamina/kernels/attention.hpp"
 
 namespace lamina::kernels {

@@ -4,7 +4,7 @@
 
 #include "detail/blocked_work.hpp"
 #include "detail/finish.hpp"
-#include "detail/kokkos.hpp"
+#include "detail/parallel.hpp"
 
 namespace lamina::kernels::detail {
 namespace {

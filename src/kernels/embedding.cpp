@@ -1,7 +1,7 @@
 #include "lamina/kernels/embedding.hpp"
 
 #include "detail/ids.hpp"
-#include "detail/kokkos.hpp"
+#include "detail/parallel.hpp"
 #include "detail/simd.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"

@@ -1,7 +1,7 @@
 #include <cstring>
 
 #include "detail/ids.hpp"
-#include "detail/kokkos.hpp"
+#include "detail/parallel.hpp"
 #include "detail/simd.hpp"
 #include "lamina/kernels/embedding.hpp"
 

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "detail/kokkos.hpp"
 #include "detail/linear.hpp"
 #include "detail/math.hpp"
+#include "detail/parallel.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
 

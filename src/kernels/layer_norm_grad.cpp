@@ -1,5 +1,5 @@
 #include "detail/check.hpp"
-#include "detail/kokkos.hpp"
+#include "detail/parallel.hpp"
 #include "detail/simd.hpp"
 #include "lamina/kernels/layer_norm.hpp"
 

@@ -1,7 +1,7 @@
 #include "lamina/kernels/linear_grad_weight.hpp"
 
-#include "detail/kokkos.hpp"
 #include "detail/linear.hpp"
+#include "detail/parallel.hpp"
 #include "detail/simd.hpp"
 
 namespace lamina::kernels {

@@ -1,8 +1,8 @@
 #include "lamina/kernels/loss_sum.hpp"
 
 #include "detail/check.hpp"
-#include "detail/kokkos.hpp"
 #include "detail/math.hpp"
+#include "detail/parallel.hpp"
 
 namespace lamina::kernels {
 namespace detail {

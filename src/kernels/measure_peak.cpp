@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <chrono>
 
-#include "detail/kokkos.hpp"
 #include "detail/micro_kernel.hpp"
+#include "detail/parallel.hpp"
 #include "detail/product.hpp"
 #include "lamina/kernels/bench_gemm.hpp"
 

@@ -10,7 +10,7 @@
 #include "detail/check.hpp"
 #include "detail/elementwise.hpp"
 #include "detail/finish.hpp"
-#include "detail/kokkos.hpp"
+#include "detail/parallel.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
 #include "vendor/onednn/onednn.hpp"

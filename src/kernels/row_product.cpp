@@ -3,7 +3,7 @@
 #include <type_traits>
 
 #include "detail/finish.hpp"
-#include "detail/kokkos.hpp"
+#include "detail/parallel.hpp"
 
 namespace lamina::kernels::detail {
 namespace {

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "detail/kokkos.hpp"
+#include "detail/parallel.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
 
@@ -58,6 +59,10 @@ detail::Exec const& detail::space() {
           .fix = "make one in main, after MPI_Init"});
   }
   return *exec;
+}
+
+void detail::run_slots(std::string const& label, int slots, void (*f)(void const* work, int slot), void const* work) {
+  launch(label, slots, [f, work](int slot) { f(work, slot); });
 }
 
 }  // namespace lamina::kernels

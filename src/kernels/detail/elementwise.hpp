@@ -2,7 +2,7 @@
 
 // y[i] = f(x[i] ...) over flat arrays of f32 or bf16.
 #include "check.hpp"
-#include "kokkos.hpp"
+#include "parallel.hpp"
 #include "simd.hpp"
 
 namespace lamina::kernels::detail {
