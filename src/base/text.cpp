@@ -3,8 +3,21 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <sstream>
+#include <utility>
 
 namespace lamina {
+namespace detail {
+
+std::string concatenate(std::initializer_list<Part> parts) {
+  std::ostringstream out;
+  for (auto const& part : parts) part.write(out, part.value);
+  return std::move(out).str();
+}
+
+void write_words(std::ostream& out, void const* words) { out << static_cast<char const*>(words); }
+
+}  // namespace detail
 
 std::vector<std::string> split(std::string_view s, char separator) {
   std::vector<std::string> pieces;

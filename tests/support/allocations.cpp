@@ -8,6 +8,8 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
@@ -86,9 +88,10 @@ std::string Allocations::places() const {
     auto const* const caller = callers[static_cast<std::size_t>(i)].load();
     Dl_info info{};
     dladdr(caller, &info);
-    out += text(info.dli_fname ? info.dli_fname : "?", "+0x", std::hex,
-                reinterpret_cast<std::uintptr_t>(caller) - reinterpret_cast<std::uintptr_t>(info.dli_fbase), std::dec,
-                ' ', info.dli_sname ? info.dli_sname : "", '\n');
+    char offset[20] = {};
+    std::snprintf(offset, sizeof offset, "%zx",
+                  reinterpret_cast<std::uintptr_t>(caller) - reinterpret_cast<std::uintptr_t>(info.dli_fbase));
+    out += text(info.dli_fname ? info.dli_fname : "?", "+0x", offset, ' ', info.dli_sname ? info.dli_sname : "", '\n');
   }
   return out;
 }

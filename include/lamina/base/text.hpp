@@ -1,28 +1,50 @@
 #pragma once
 
 #include <cstddef>
-#include <sstream>
+#include <initializer_list>
+#include <ostream>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace lamina {
 
+namespace detail {
+
+/// A value and how it is written: with this `text` is compiled once, not for every combination of types.
+struct Part {
+  void const* value;
+  void (*write)(std::ostream& out, void const* value);
+};
+
+std::string concatenate(std::initializer_list<Part> parts);
+void write_words(std::ostream& out, void const* words);
+
+template <class T>
+Part part_of(T const& x) {
+  if constexpr (std::is_same_v<std::decay_t<T>, char*> || std::is_same_v<std::decay_t<T>, char const*>) {
+    return {static_cast<char const*>(x), write_words};
+  } else {
+    return {&x, [](std::ostream& out, void const* value) { out << *static_cast<T const*>(value); }};
+  }
+}
+
+}  // namespace detail
+
 /// Concatenates anything that has `operator<<`: text("rank ", 3, " of ", n).
 template <class... Ts>
 std::string text(Ts const&... parts) {
-  std::ostringstream out;
-  (out << ... << parts);
-  return std::move(out).str();
+  return detail::concatenate({detail::part_of(parts)...});
 }
 
 /// "a, b, c". Elements need `operator<<`.
 template <class Range>
 std::string join(Range const& items, std::string_view separator = ", ") {
-  std::ostringstream out;
+  std::string out;
   std::string_view before;
-  for (auto const& item : items) out << before << item, before = separator;
-  return std::move(out).str();
+  for (auto const& item : items) out += text(before, item), before = separator;
+  return out;
 }
 
 /// The pieces between separators; "" gives one empty piece.
