@@ -123,16 +123,16 @@ ExitCode bench_limits(Options const& o, Parallel& p) {
 }  // namespace
 
 /// lamina bench gemm|kernels|step: what this machine does, beside what it could do.
-void add_bench(CLI::App& app, Program& program) {
-  auto* command = app.add_subcommand("bench", "Measure kernels and training steps beside the machine's limits");
-  command->require_subcommand(1);
+void add_bench(Command const& app, Program& program) {
+  auto const command = app.add_subcommand("bench", "Measure kernels and training steps beside the machine's limits");
+  command.require_subcommand();
   auto const simple = [&](char const* name, char const* help,
                           std::function<ExitCode(Options const&, Parallel&)> action) {
     auto o = std::make_shared<Options>();
-    auto* sub = command->add_subcommand(name, help);
-    sub->add_flag("--json", o->json, "Print one JSON document");
-    sub->footer(text("Example:  lamina bench ", name, " --json"));
-    sub->callback([o, action, &program] {
+    auto const sub = command.add_subcommand(name, help);
+    sub.add_flag("--json", o->json, "Print one JSON document");
+    sub.footer(text("Example:  lamina bench ", name, " --json"));
+    sub.callback([o, action, &program] {
       program.action = [o, action, &program] {
         return run_parallel(program, 0, "", [&](Parallel& p) { return action(*o, p); });
       };
@@ -141,23 +141,23 @@ void add_bench(CLI::App& app, Program& program) {
   simple("gemm", "Matrix products of GPT-2 124M, in the three passes", bench_products);
   simple("kernels", "The other kernels, against streaming bandwidth or multiply-add peak", bench_limits);
   auto o = std::make_shared<Options>();
-  auto* step = command->add_subcommand("step", "A whole training step of a run file, and where its time goes");
-  o->file.add_to(*step);
-  step->add_option("--steps", o->steps, "Timed steps")->check(CLI::Range(1, 10000))->capture_default_str();
-  step->add_option("--warmup", o->warmup, "Steps before")->check(CLI::Range(0, 10000))->capture_default_str();
-  step->add_option("--ranks", o->ranks, "Start this many ranks under mpirun, or 'auto'");
-  step->add_flag("--json", o->json, "Print one JSON document");
-  step->footer("Example:  lamina bench step run.toml --set precision.compute=\"bf16\"");
-  step->callback([o, &program] {
+  auto const step = command.add_subcommand("step", "A whole training step of a run file, and where its time goes");
+  o->file.add_to(step);
+  step.add_option("--steps", o->steps, "Timed steps").check(in_range(1, 10000)).capture_default_str();
+  step.add_option("--warmup", o->warmup, "Steps before").check(in_range(0, 10000)).capture_default_str();
+  step.add_option("--ranks", o->ranks, "Start this many ranks under mpirun, or 'auto'");
+  step.add_flag("--json", o->json, "Print one JSON document");
+  step.footer("Example:  lamina bench step run.toml --set precision.compute=\"bf16\"");
+  step.callback([o, &program] {
     program.action = [o, &program] {
       return run_parallel(program, peek_threads(program, o->file), o->ranks,
                           [&](Parallel& p) { return bench_steps(program, *o, p); });
     };
   });
   for (auto const* later : {"comm", "io"}) {
-    auto* sub = command->add_subcommand(later, "Not available yet");
-    sub->allow_extras();
-    sub->callback([later, &program] {
+    auto const sub = command.add_subcommand(later, "Not available yet");
+    sub.allow_extras();
+    sub.callback([later, &program] {
       program.action = [later]() -> ExitCode {
         fail({.code = "app.bench.later",
               .subject = text("lamina bench ", later),

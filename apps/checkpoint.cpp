@@ -1,10 +1,12 @@
 #include "lamina/checkpoint/checkpoint.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "detail/command.hpp"
+#include "lamina/base/log.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/base/units.hpp"
 #include "lamina/checkpoint/exchange.hpp"
@@ -38,6 +40,10 @@ ExitCode list_checkpoints(Options const& o) {
   auto document = nlohmann::ordered_json::array();
   for (auto const& path : o.paths) {
     auto const all = checkpoint::list(path);
+    for (auto const& directory : checkpoint::directories(path)) {
+      if (std::ranges::find(all, directory, &checkpoint::Listing::directory) == all.end())
+        log::warn(directory, " is not complete: lamina checkpoint verify says why");
+    }
     if (all.empty()) fail_none(path);
     for (auto const& c : all) {
       if (o.json) {
@@ -63,20 +69,24 @@ ExitCode list_checkpoints(Options const& o) {
   return ExitCode::ok;
 }
 
+std::string sound_text(std::string const& directory) {
+  auto const c = newest(directory);
+  return text("sound: ", c.tensors.size(), " tensors, ", human_bytes(c.bytes));
+}
+
 ExitCode verify_checkpoints(Options const& o) {
   bool sound = true;
   auto document = nlohmann::ordered_json::array();
   for (auto const& path : o.paths) {
-    auto const all = checkpoint::list(path);
+    // Not only the complete ones: a missing manifest or a file that was cut is damage as well.
+    auto const all = checkpoint::directories(path);
     if (all.empty()) fail_none(path);
-    for (auto const& c : all) {
-      auto const problems = checkpoint::verify(c.directory);
+    for (auto const& directory : all) {
+      auto const problems = checkpoint::verify(directory);
       sound = sound && problems.empty();
-      document.push_back({{"directory", c.directory}, {"problems", problems}});
+      document.push_back({{"directory", directory}, {"problems", problems}});
       if (o.json) continue;
-      std::printf(
-          "%s  %s\n", c.directory.c_str(),
-          problems.empty() ? text("sound: ", c.tensors.size(), " tensors, ", human_bytes(c.bytes)).c_str() : "DAMAGED");
+      std::printf("%s  %s\n", directory.c_str(), problems.empty() ? sound_text(directory).c_str() : "DAMAGED");
       for (auto const& p : problems) std::printf("  %s\n", p.c_str());
     }
   }
@@ -163,9 +173,9 @@ void import_checkpoint(Options const& o) {
 }  // namespace
 
 /// lamina checkpoint ls|verify|diff|export|import PATH... [-o OUT]: no MPI.
-void add_checkpoint(CLI::App& app, Program& program) {
-  auto* command = app.add_subcommand("checkpoint", "List, verify, compare, export and import checkpoints");
-  command->require_subcommand(1);
+void add_checkpoint(Command const& app, Program& program) {
+  auto const command = app.add_subcommand("checkpoint", "List, verify, compare, export and import checkpoints");
+  command.require_subcommand();
   struct Row {
     char const *name, *help, *example;
     bool output;
@@ -189,17 +199,17 @@ void add_checkpoint(CLI::App& app, Program& program) {
   };
   for (auto const& row : rows) {
     auto o = std::make_shared<Options>();
-    auto* sub = command->add_subcommand(row.name, row.help);
-    sub->add_option("PATHS", o->paths, "Run directories or checkpoints")->required();
-    if (row.output) sub->add_option("-o,--output", o->output, "Directory to write")->required();
-    if (!row.output) sub->add_flag("--json", o->json, "Print one JSON document");
-    sub->footer(text("Example:  ", row.example));
-    sub->callback(
+    auto const sub = command.add_subcommand(row.name, row.help);
+    sub.add_option("PATHS", o->paths, "Run directories or checkpoints").required();
+    if (row.output) sub.add_option("-o,--output", o->output, "Directory to write").required();
+    if (!row.output) sub.add_flag("--json", o->json, "Print one JSON document");
+    sub.footer(text("Example:  ", row.example));
+    sub.callback(
         [o, action = row.action, &program] { program.action = [o, action, &program] { return action(program, *o); }; });
   }
-  auto* repair = command->add_subcommand("repair", "Not available yet");
-  repair->allow_extras();
-  repair->callback([&program] {
+  auto const repair = command.add_subcommand("repair", "Not available yet");
+  repair.allow_extras();
+  repair.callback([&program] {
     program.action = []() -> ExitCode {
       fail({.code = "app.checkpoint.repair",
             .subject = "lamina checkpoint repair",

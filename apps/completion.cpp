@@ -6,28 +6,9 @@
 namespace lamina::apps {
 namespace {
 
-struct Word {
-  std::string command;  ///< "train", "data pack"
-  std::string help;
-  std::vector<std::string> options;
-  std::vector<std::string> children;
-};
+using Words = std::vector<CommandWords>;
 
-void collect(CLI::App const& app, std::string const& prefix, std::vector<Word>& words) {
-  for (auto const* command : app.get_subcommands([](CLI::App const*) { return true; })) {
-    auto const name = prefix.empty() ? command->get_name() : prefix + " " + command->get_name();
-    Word word{.command = name, .help = command->get_description(), .options = {}, .children = {}};
-    for (auto const* option : command->get_options()) {
-      for (auto const& l : option->get_lnames()) word.options.push_back("--" + l);
-    }
-    for (auto const* child : command->get_subcommands([](CLI::App const*) { return true; }))
-      word.children.push_back(child->get_name());
-    words.push_back(word);
-    collect(*command, name, words);
-  }
-}
-
-std::string bash(std::vector<Word> const& words) {
+std::string bash(Words const& words) {
   std::string top, cases;
   for (auto const& w : words) {
     if (w.command.find(' ') == w.command.npos) top += w.command + " ";
@@ -45,13 +26,13 @@ std::string bash(std::vector<Word> const& words) {
       "-F _lamina lamina\n");
 }
 
-std::string zsh(std::vector<Word> const& words) {
+std::string zsh(Words const& words) {
   return "#compdef lamina\n# zsh completion of lamina:  source <(lamina completion zsh)\nautoload -U +X bashcompinit "
          "&& bashcompinit\n" +
          bash(words);
 }
 
-std::string fish(std::vector<Word> const& words) {
+std::string fish(Words const& words) {
   std::string out = "# fish completion of lamina:  lamina completion fish | source\n";
   auto const quote = [](std::string s) {
     for (std::size_t at = 0; (at = s.find('\'', at)) != s.npos; at += 2) s.insert(at, "\\");
@@ -72,15 +53,14 @@ std::string fish(std::vector<Word> const& words) {
 }  // namespace
 
 /// lamina completion bash|zsh|fish: generated from the commands themselves.
-void add_completion(CLI::App& app, Program& program) {
+void add_completion(Command const& app, Program& program) {
   auto shell = std::make_shared<std::string>();
-  auto* command = app.add_subcommand("completion", "Print the completion script of a shell");
-  command->add_option("SHELL", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
-  command->footer("Example:  source <(lamina completion bash)");
-  command->callback([shell, &app, &program] {
-    program.action = [shell, &app] {
-      std::vector<Word> words;
-      collect(app, "", words);
+  auto const command = app.add_subcommand("completion", "Print the completion script of a shell");
+  command.add_option("SHELL", *shell, "bash, zsh or fish").required().check(one_of({"bash", "zsh", "fish"}));
+  command.footer("Example:  source <(lamina completion bash)");
+  command.callback([shell, app, &program] {
+    program.action = [shell, app] {
+      auto const words = app.words();
       std::fputs((*shell == "bash" ? bash(words) : *shell == "zsh" ? zsh(words) : fish(words)).c_str(), stdout);
       return ExitCode::ok;
     };

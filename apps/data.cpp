@@ -56,28 +56,28 @@ ExitCode inspect_files(std::vector<std::string> const& files, bool json) {
 }  // namespace
 
 /// lamina data pack|inspect: token shards from text, and what a shard holds. No MPI.
-void add_data(CLI::App& app, Program& program) {
-  auto* command = app.add_subcommand("data", "Make and inspect token shards");
-  command->require_subcommand(1);
+void add_data(Command const& app, Program& program) {
+  auto const command = app.add_subcommand("data", "Make and inspect token shards");
+  command.require_subcommand();
   auto o = std::make_shared<data::PackOptions>();
   auto json = std::make_shared<bool>(false);
-  auto* pack = command->add_subcommand("pack", "Text files to token shards");
-  pack->add_option("FILES", o->files, "Text files; each is a document")->required();
-  pack->add_option("-o,--output", o->output, "Shard to write (.bin); several get numbers")->required();
-  pack->add_option("--format", o->format, "nanogpt, llm.c or megatron")->capture_default_str();
-  pack->add_option("--tokenizer", o->tokenizer, "bytes, or a tokenizer.json of GPT-2's kind")->capture_default_str();
-  pack->add_option("--shard-tokens", o->shard_tokens, "Tokens per shard")->capture_default_str();
-  pack->add_flag("!--no-end-of-text", o->end_of_text, "Do not end documents with the tokenizer's end-of-text token");
-  pack->add_flag("--json", *json, "Print one JSON document");
-  pack->footer("Example:  lamina data pack docs/*.txt -o data/train.bin --tokenizer tokenizer.json");
-  pack->callback([o, json, &program] { program.action = [o, json] { return pack_files(*o, *json); }; });
+  auto const pack = command.add_subcommand("pack", "Text files to token shards");
+  pack.add_option("FILES", o->files, "Text files; each is a document").required();
+  pack.add_option("-o,--output", o->output, "Shard to write (.bin); several get numbers").required();
+  pack.add_option("--format", o->format, "nanogpt, llm.c or megatron").capture_default_str();
+  pack.add_option("--tokenizer", o->tokenizer, "bytes, or a tokenizer.json of GPT-2's kind").capture_default_str();
+  pack.add_option("--shard-tokens", o->shard_tokens, "Tokens per shard").capture_default_str();
+  pack.add_flag("!--no-end-of-text", o->end_of_text, "Do not end documents with the tokenizer's end-of-text token");
+  pack.add_flag("--json", *json, "Print one JSON document");
+  pack.footer("Example:  lamina data pack docs/*.txt -o data/train.bin --tokenizer tokenizer.json");
+  pack.callback([o, json, &program] { program.action = [o, json] { return pack_files(*o, *json); }; });
 
   auto files = std::make_shared<std::vector<std::string>>();
-  auto* inspect = command->add_subcommand("inspect", "Describe token files: format, size, largest token");
-  inspect->add_option("FILES", *files, "Token files")->required();
-  inspect->add_flag("--json", *json, "Print one JSON document");
-  inspect->footer("Example:  lamina data inspect data/train.bin");
-  inspect->callback(
+  auto const inspect = command.add_subcommand("inspect", "Describe token files: format, size, largest token");
+  inspect.add_option("FILES", *files, "Token files").required();
+  inspect.add_flag("--json", *json, "Print one JSON document");
+  inspect.footer("Example:  lamina data inspect data/train.bin");
+  inspect.callback(
       [files, json, &program] { program.action = [files, json] { return inspect_files(*files, *json); }; });
 }
 

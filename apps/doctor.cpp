@@ -69,12 +69,12 @@ std::vector<Check> examine() {
 }  // namespace
 
 /// lamina doctor: what this machine offers, and what would go wrong.
-void add_doctor(CLI::App& app, Program& program) {
+void add_doctor(Command const& app, Program& program) {
   auto json = std::make_shared<bool>(false);
-  auto* command = app.add_subcommand("doctor", "Examine this machine and say what would go wrong");
-  command->add_flag("--json", *json, "Print one JSON document");
-  command->footer("Example:  lamina doctor");
-  command->callback([json, &program] {
+  auto const command = app.add_subcommand("doctor", "Examine this machine and say what would go wrong");
+  command.add_flag("--json", *json, "Print one JSON document");
+  command.footer("Example:  lamina doctor");
+  command.callback([json, &program] {
     program.action = [json] {
       auto const checks = examine();
       bool broken = false;

@@ -59,16 +59,16 @@ ExitCode evaluate_run(Program const& program, Options const& o, Parallel& p) {
 }  // namespace
 
 /// lamina eval RUN_DIR|RUN.toml: mean loss over the whole validation set.
-void add_eval(CLI::App& app, Program& program) {
+void add_eval(Command const& app, Program& program) {
   auto o = std::make_shared<Options>();
-  auto* command = app.add_subcommand("eval", "Evaluate a checkpoint over the whole validation set");
-  o->file.add_to(*command, "Run directory, or run file (.toml)");
-  command->add_option("--step", o->step, "Checkpoint of this step instead of the newest")->check(not_negative());
-  command->add_option("--data", o->data, "Evaluate on these files instead of data.valid");
-  command->add_option("--ranks", o->ranks, "Start this many ranks under mpirun, or 'auto'");
-  command->add_flag("--json", o->json, "Print one JSON document");
-  command->footer("Example:  lamina eval runs/gpt --json");
-  command->callback([o, &program] {
+  auto const command = app.add_subcommand("eval", "Evaluate a checkpoint over the whole validation set");
+  o->file.add_to(command, "Run directory, or run file (.toml)");
+  command.add_option("--step", o->step, "Checkpoint of this step instead of the newest").check(not_negative());
+  command.add_option("--data", o->data, "Evaluate on these files instead of data.valid");
+  command.add_option("--ranks", o->ranks, "Start this many ranks under mpirun, or 'auto'");
+  command.add_flag("--json", o->json, "Print one JSON document");
+  command.footer("Example:  lamina eval runs/gpt --json");
+  command.callback([o, &program] {
     program.action = [o, &program] {
       use_run_directory(o->file);
       return run_parallel(program, peek_threads(program, o->file), o->ranks,

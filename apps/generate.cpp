@@ -61,23 +61,23 @@ ExitCode generate_text(Program const& program, Options const& o, Parallel& p) {
 }  // namespace
 
 /// lamina generate RUN_DIR: writes text to standard output, token by token.
-void add_generate(CLI::App& app, Program& program) {
+void add_generate(Command const& app, Program& program) {
   auto o = std::make_shared<Options>();
-  auto* command = app.add_subcommand("generate", "Write text with a trained model");
-  o->file.add_to(*command, "Run directory, or run file (.toml)");
-  command->add_option("--prompt", o->prompt, "Text to continue; '-' reads standard input");
-  command->add_option("--tokens", o->tokens, "Tokens to write")->check(not_negative())->capture_default_str();
-  command->add_option("--temperature", o->sampling.temperature, "0 is greedy")
-      ->check(not_negative())
-      ->capture_default_str();
-  command->add_option("--top-k", o->sampling.top_k, "Draw from the k likeliest tokens only; 0: all")
-      ->check(not_negative())
-      ->capture_default_str();
-  command->add_option("--seed", o->sampling.seed, "Seed of the draws")->capture_default_str();
-  command->add_option("--step", o->step, "Checkpoint of this step instead of the newest")->check(not_negative());
-  command->add_option("--tokenizer", o->tokenizer, "bytes, or a tokenizer.json, when the run file names none");
-  command->footer("Example:  lamina generate runs/gpt --prompt '#include <' --tokens 300 --temperature 0.8 --top-k 40");
-  command->callback([o, &program] {
+  auto const command = app.add_subcommand("generate", "Write text with a trained model");
+  o->file.add_to(command, "Run directory, or run file (.toml)");
+  command.add_option("--prompt", o->prompt, "Text to continue; '-' reads standard input");
+  command.add_option("--tokens", o->tokens, "Tokens to write").check(not_negative()).capture_default_str();
+  command.add_option("--temperature", o->sampling.temperature, "0 is greedy")
+      .check(not_negative())
+      .capture_default_str();
+  command.add_option("--top-k", o->sampling.top_k, "Draw from the k likeliest tokens only; 0: all")
+      .check(not_negative())
+      .capture_default_str();
+  command.add_option("--seed", o->sampling.seed, "Seed of the draws").capture_default_str();
+  command.add_option("--step", o->step, "Checkpoint of this step instead of the newest").check(not_negative());
+  command.add_option("--tokenizer", o->tokenizer, "bytes, or a tokenizer.json, when the run file names none");
+  command.footer("Example:  lamina generate runs/gpt --prompt '#include <' --tokens 300 --temperature 0.8 --top-k 40");
+  command.callback([o, &program] {
     program.action = [o, &program] {
       use_run_directory(o->file);
       return run_parallel(program, peek_threads(program, o->file), "",

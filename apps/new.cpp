@@ -9,7 +9,7 @@
 namespace lamina::apps {
 
 /// lamina new RUN.toml [--model gpt2-124m] [--data FILE...]: never overwrites.
-void add_new(CLI::App& app, Program& program) {
+void add_new(Command const& app, Program& program) {
   struct Options {
     config::NewRun run;
     std::string file;
@@ -17,13 +17,13 @@ void add_new(CLI::App& app, Program& program) {
   auto o = std::make_shared<Options>();
   std::string models;
   for (auto const& p : config::presets()) models += "\n  " + p.name + ": " + p.help;
-  auto* command = app.add_subcommand("new", "Write a commented run file that works");
-  command->add_option("RUN", o->file, "Run file to write (.toml)")->required();
-  command->add_option("--model", o->run.model, "Preset of sizes:" + models)->capture_default_str();
-  command->add_option("--data", o->run.data, "Training files: text, or token shards (.bin)");
-  command->add_option("--dir", o->run.dir, "Run directory; default runs/<model>");
-  command->footer("Example:  lamina new run.toml --model gpt-tiny --data book.txt");
-  command->callback([o, &program] {
+  auto const command = app.add_subcommand("new", "Write a commented run file that works");
+  command.add_option("RUN", o->file, "Run file to write (.toml)").required();
+  command.add_option("--model", o->run.model, "Preset of sizes:" + models).capture_default_str();
+  command.add_option("--data", o->run.data, "Training files: text, or token shards (.bin)");
+  command.add_option("--dir", o->run.dir, "Run directory; default runs/<model>");
+  command.footer("Example:  lamina new run.toml --model gpt-tiny --data book.txt");
+  command.callback([o, &program] {
     program.action = [o] {
       if (o->file.empty()) {
         fail({.code = "app.new.name",

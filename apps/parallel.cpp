@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "detail/command.hpp"
@@ -45,6 +46,10 @@ int numa_domains() {
       own.push_back(argument);
     }
   }
+  if (std::getenv("OMPI_COMM_WORLD_SIZE")) {
+    refuse("ranks that mpirun has started already", "one launcher: --ranks, or mpirun in front of the command",
+           "leave one of the two out");
+  }
   if (std::getenv("SLURM_STEP_ID") || std::getenv("SLURM_JOB_ID")) {
     refuse("a Slurm allocation", "srun starts the ranks there",
            text("srun --mpi=pmix -n ", count, " ", join(own, " ")));
@@ -75,29 +80,9 @@ std::vector<config::CustomModel> Program::custom_models() const {
   return custom;
 }
 
-CLI::Validator above_zero() {
-  return CLI::Validator(
-      [](std::string& s) {
-        double x = 0;
-        return CLI::detail::lexical_cast(s, x) && x > 0 ? std::string() : text("'", s, "' is not a number above 0");
-      },
-      "ABOVE 0");
-}
-
-CLI::Validator not_negative() {
-  return CLI::Validator(
-      [](std::string& s) {
-        double x = 0;
-        return CLI::detail::lexical_cast(s, x) && x >= 0 ? std::string() : text("'", s, "' is not a number from 0 on");
-      },
-      "FROM 0");
-}
-
-void RunFile::add_to(CLI::App& command, char const* what) {
-  command.add_option("RUN", path, what)->required();
-  command.add_option("--set", overrides, "Override a key: section.key=value (repeatable)")
-      ->take_all()
-      ->allow_extra_args(false);
+void RunFile::add_to(Command const& command, char const* what) {
+  command.add_option("RUN", path, what).required();
+  command.add_option("--set", overrides, "Override a key: section.key=value (repeatable)").repeated();
 }
 
 Parallel::Parallel(Program const& program, std::int64_t asked_threads, std::string const& ranks) {
@@ -145,6 +130,17 @@ void make_paths_absolute(config::RunConfig& config) {
   for (auto* list : {&config.data.train, &config.data.valid}) std::ranges::for_each(*list, fix);
   if (config.data.tokenizer != "bytes") fix(config.data.tokenizer);
   if (config.model.init != "random") fix(config.model.init);
+  // The run file, which is TOML, is handed on and stored with these paths.
+  auto const paths = text(config.run.dir, join(config.data.train), join(config.data.valid), config.model.init);
+  if (nlohmann::json(paths).dump(-1, ' ', false, nlohmann::json::error_handler_t::ignore) ==
+      nlohmann::json(paths).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)) {
+    return;
+  }
+  fail({.code = "app.paths.utf8",
+        .subject = text("the absolute paths of the run, such as ", config.run.dir),
+        .found = "a name that is not UTF-8",
+        .expected = "paths in UTF-8: the resolved run file and the checkpoints hold them",
+        .fix = "rename the directory, or start from another working directory"});
 }
 
 }  // namespace

@@ -83,22 +83,20 @@ ExitCode plan_run(Program const& program, Options const& o) {
 }  // namespace
 
 /// lamina plan run.toml --ranks 1024 [--rank 17]: no GPU, no MPI, seconds. A plan that is printed has been verified.
-void add_plan(CLI::App& app, Program& program) {
+void add_plan(Command const& app, Program& program) {
   auto o = std::make_shared<Options>();
-  auto* command = app.add_subcommand("plan", "Check a run and print what it will do; no MPI, no GPU, seconds");
-  o->file.add_to(*command);
-  command->add_option("--ranks", o->ranks, "World size to plan for")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
-  command->add_option("--rank", o->rank, "Rank whose program or memory is printed")
-      ->check(not_negative())
-      ->capture_default_str();
-  command->add_option("--print", o->print, "What to print")
-      ->check(CLI::IsMember({"config", "graph", "plan", "program", "memory"}));
-  command->add_option("--fit", o->fit, "Largest setting that fits into this memory");
-  command->add_flag("--json", o->json, "Print one JSON document");
-  command->footer("Example:  lamina plan run.toml --ranks 1024 --print memory --rank 17");
-  command->callback([o, &program] { program.action = [o, &program] { return plan_run(program, *o); }; });
+  auto const command = app.add_subcommand("plan", "Check a run and print what it will do; no MPI, no GPU, seconds");
+  o->file.add_to(command);
+  command.add_option("--ranks", o->ranks, "World size to plan for").check(in_range(1, 65536)).capture_default_str();
+  command.add_option("--rank", o->rank, "Rank whose program or memory is printed")
+      .check(not_negative())
+      .capture_default_str();
+  command.add_option("--print", o->print, "What to print")
+      .check(one_of({"config", "graph", "plan", "program", "memory"}));
+  command.add_option("--fit", o->fit, "Largest setting that fits into this memory");
+  command.add_flag("--json", o->json, "Print one JSON document");
+  command.footer("Example:  lamina plan run.toml --ranks 1024 --print memory --rank 17");
+  command.callback([o, &program] { program.action = [o, &program] { return plan_run(program, *o); }; });
 }
 
 }  // namespace lamina::apps

@@ -1,3 +1,4 @@
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
 #include <exception>
@@ -81,16 +82,17 @@ int run(int argument_count, char** arguments, std::vector<models::Registration> 
   app.require_subcommand(1);
   app.set_version_flag("--version", version_text());
   app.footer("Start here:  lamina new run.toml --data FILE...  &&  lamina train run.toml --ranks 2");
-  apps::add_new(app, program);
-  apps::add_train(app, program);
-  apps::add_plan(app, program);
-  apps::add_eval(app, program);
-  apps::add_generate(app, program);
-  apps::add_checkpoint(app, program);
-  apps::add_data(app, program);
-  apps::add_bench(app, program);
-  apps::add_doctor(app, program);
-  apps::add_completion(app, program);
+  apps::Command const commands(app);
+  apps::add_new(commands, program);
+  apps::add_train(commands, program);
+  apps::add_plan(commands, program);
+  apps::add_eval(commands, program);
+  apps::add_generate(commands, program);
+  apps::add_checkpoint(commands, program);
+  apps::add_data(commands, program);
+  apps::add_bench(commands, program);
+  apps::add_doctor(commands, program);
+  apps::add_completion(commands, program);
   complete_footers(app);
   try {
     check_commands(app, program.command_line);

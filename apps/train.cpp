@@ -6,7 +6,7 @@
 namespace lamina::apps {
 
 /// lamina train run.toml [--ranks N]: under mpirun or srun, or alone.
-void add_train(CLI::App& app, Program& program) {
+void add_train(Command const& app, Program& program) {
   struct Options {
     RunFile file;
     std::string ranks;
@@ -15,17 +15,17 @@ void add_train(CLI::App& app, Program& program) {
     bool fresh = false;
   };
   auto o = std::make_shared<Options>();
-  auto* command = app.add_subcommand("train", "Train a run; starting it again resumes it");
-  o->file.add_to(*command);
-  command->add_option("--steps", o->steps, "Stop after this step with a checkpoint; bends no schedule")
-      ->check(above_zero());
-  command->add_flag("--fresh", o->fresh, "Move an earlier run of the same directory aside and start anew");
-  command->add_option("--max-hours", o->max_hours, "Checkpoint and exit with 75 after this time")->check(above_zero());
-  command->add_option("--ranks", o->ranks, "Start this many ranks under mpirun, or 'auto'");
-  command->footer(
+  auto const command = app.add_subcommand("train", "Train a run; starting it again resumes it");
+  o->file.add_to(command);
+  command.add_option("--steps", o->steps, "Stop after this step with a checkpoint; bends no schedule")
+      .check(above_zero());
+  command.add_flag("--fresh", o->fresh, "Move an earlier run of the same directory aside and start anew");
+  command.add_option("--max-hours", o->max_hours, "Checkpoint and exit with 75 after this time").check(above_zero());
+  command.add_option("--ranks", o->ranks, "Start this many ranks under mpirun, or 'auto'");
+  command.footer(
       "Example:  lamina train run.toml --ranks 2 --set optimizer.lr=3e-4\n"
       "          srun --mpi=pmix lamina train run.toml");
-  command->callback([o, &program] {
+  command.callback([o, &program] {
     program.action = [o, &program] {
       return run_parallel(program, peek_threads(program, o->file), o->ranks, [&](Parallel& p) {
         auto const config = load_everywhere(program, o->file, p.world);

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "detail/arguments.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/comm/communicator.hpp"
 #include "lamina/config/run_config.hpp"
@@ -31,7 +31,7 @@ struct RunFile {
   std::string path;
   std::vector<std::string> overrides;
 
-  void add_to(CLI::App& command, char const* what = "Run file (.toml)");
+  void add_to(Command const& command, char const* what = "Run file (.toml)");
 };
 
 /// A parallel program between start and exit: instruction set, threads, MPI, Kokkos, the start line.
@@ -60,19 +60,15 @@ std::int64_t peek_threads(Program const& program, RunFile const& file);
 /// A run directory in place of a run file stands for DIR/config.toml on as many replicas as there are ranks.
 void use_run_directory(RunFile& file);
 
-/// Checks of numbers with words a reader understands.
-CLI::Validator above_zero();
-CLI::Validator not_negative();
-
-void add_new(CLI::App& app, Program& program);
-void add_train(CLI::App& app, Program& program);
-void add_plan(CLI::App& app, Program& program);
-void add_eval(CLI::App& app, Program& program);
-void add_generate(CLI::App& app, Program& program);
-void add_checkpoint(CLI::App& app, Program& program);
-void add_data(CLI::App& app, Program& program);
-void add_bench(CLI::App& app, Program& program);
-void add_doctor(CLI::App& app, Program& program);
-void add_completion(CLI::App& app, Program& program);
+void add_new(Command const& app, Program& program);
+void add_train(Command const& app, Program& program);
+void add_plan(Command const& app, Program& program);
+void add_eval(Command const& app, Program& program);
+void add_generate(Command const& app, Program& program);
+void add_checkpoint(Command const& app, Program& program);
+void add_data(Command const& app, Program& program);
+void add_bench(Command const& app, Program& program);
+void add_doctor(Command const& app, Program& program);
+void add_completion(Command const& app, Program& program);
 
 }  // namespace lamina::apps
