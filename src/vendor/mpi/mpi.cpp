@@ -103,6 +103,8 @@ void initialise() {
   int yes = 0;
   LAMINA_MPI(MPI_Initialized(&yes));
   if (yes) return;
+  // Without a launcher, Open MPI starts a daemon beside the process, for spawning more of them: a quarter of a second.
+  ::setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
   int provided = 0;
   LAMINA_MPI(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided));
   session().ours = true;
