@@ -1,13 +1,9 @@
 """lamina checkpoint: ls, verify, diff, export, import; damage is found, named, and the run falls back."""
 
-from support import Case, main
+from support import Trained, main
 
 
-class Checkpoint(Case):
-    def setUp(self):
-        super().setUp()
-        self.lamina("train", "run.toml")
-
+class Checkpoint(Trained):
     def flip_a_bit(self, name, role, step=4):
         folder = f"run/checkpoints/step-{step:08}"
         tensor = next(t for t in self.read_json(f"{folder}/manifest.json")["tensors"] if (t["name"], t["role"]) == (name, role))
@@ -43,6 +39,17 @@ class Checkpoint(Case):
         self.assertIn("resuming after step 2", err)
         self.assertEqual([m["step"] for m in self.metrics()], [1, 2, 3, 4, 5])
 
+    def test_a_cut_file_or_a_missing_manifest_is_damage_that_verify_finds(self):
+        newest = self.path("run/checkpoints/step-00000004")
+        (newest / "tensors-0.h5").write_bytes(b"")
+        out = self.lamina("checkpoint", "verify", "run", code=3).out
+        self.assertRegex(out, r"step-00000002  sound.*\n.*step-00000004  DAMAGED\n.*0 bytes")
+        listed = self.lamina("checkpoint", "ls", "run")
+        self.assertNotIn("step-00000004", listed.out)
+        self.assertIn("step-00000004 is not complete", listed.err)
+        (newest / "manifest.json").unlink()
+        self.assertIn("manifest.json", self.lamina("checkpoint", "verify", "run", code=3).out)
+
     def test_diff_tells_what_differs(self):
         a, b = "run/checkpoints/step-00000002", "run/checkpoints/step-00000004"
         self.assertIn("equal:", self.lamina("checkpoint", "diff", b, "run").out)
@@ -61,6 +68,10 @@ class Checkpoint(Case):
         self.assertTrue(all(r["note"] == "" and r["differing"] == 0 for r in parameters))
         text = ("--tokens", "12", "--prompt", "line", "--temperature", "0", "--tokenizer", "bytes")
         self.assertEqual(self.lamina("generate", "run", *text).out, self.lamina("generate", "back", *text).out)
+        self.write("tune.toml", '[run]\ndir = "whole"\nsteps = 1\n[model]\nkind = "gpt"\ninit = "gpt2 out"\n'
+                   '[data]\nkind = "text"\ntrain = ["text.txt"]\n[device]\nthreads = 1\n')
+        self.lamina("train", "tune.toml")  # all sizes come from config.json
+        self.assertIn("context = 8\n", self.path("whole/config.toml").read_text())
         started = self.lamina("train", "run.toml", "--set", "run.dir=tuned", "--set", "model.init=gpt2 out", "--steps", "1").err
         self.assertIn("step 1/1", started)
         self.assertLess(self.metrics("tuned")[0]["loss"], self.metrics()[0]["loss"])

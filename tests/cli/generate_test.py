@@ -2,14 +2,10 @@
 
 import math
 
-from support import Case, main
+from support import Trained, main
 
 
-class Generate(Case):
-    def setUp(self):
-        super().setUp()
-        self.lamina("train", "run.toml")
-
+class Generate(Trained):
     def test_eval_covers_the_whole_validation_set_on_any_number_of_ranks(self):
         one = self.lamina("eval", "run", "--json").json()
         self.assertEqual((one["step"], one["data"]), (4, "valid"))

@@ -54,12 +54,15 @@ class Case(unittest.TestCase):
     maxDiff = None
 
     def setUp(self):
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="lamina cli "))
+        self.directory = self.make_directory()
         self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
         self.started = []
         self.addCleanup(self.end_all)
         self.write("text.txt", "".join(f"line {i} of a text that repeats itself, {i * i}\n" for i in range(60)))
         self.write("run.toml", RUN_FILE)
+
+    def make_directory(self):
+        return pathlib.Path(tempfile.mkdtemp(prefix="lamina cli "))
 
     def path(self, name):
         return self.directory / name
@@ -138,6 +141,30 @@ class Case(unittest.TestCase):
             process.wait(timeout=10)
             for pipe in (process.stdin, process.stdout, process.stderr):
                 pipe.close()
+
+
+class Trained(Case):
+    """Each test finds run.toml trained to its end in run/. It is trained once for the class: every test starts with an
+    untouched copy of it at the same path, because a run directory names the files it was trained with."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.home = pathlib.Path(tempfile.mkdtemp(prefix="lamina cli "))
+        cls.addClassCleanup(shutil.rmtree, cls.home, ignore_errors=True)
+
+    def make_directory(self):
+        directory = self.home / "a directory"
+        directory.mkdir()
+        return directory
+
+    def setUp(self):
+        super().setUp()
+        kept = self.home / "kept"
+        if kept.exists():
+            shutil.copytree(kept, self.directory, dirs_exist_ok=True)
+        else:
+            self.lamina("train", "run.toml")
+            shutil.copytree(self.directory, kept)
 
 
 def main():
