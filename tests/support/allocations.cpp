@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <string_view>
 
 #include "lamina/base/text.hpp"
@@ -33,21 +34,22 @@ struct Range {
 std::atomic<bool> counting{false};
 std::atomic<std::int64_t> counted{0};
 std::array<std::atomic<void const*>, 16> callers;
-std::array<Range, 256> theirs;  // code of MPI's libraries
+std::array<Range, 256> theirs;  // code of the libraries that are excepted
 std::size_t their_count = 0;
 
-/// Open MPI, MPICH and what they stand on; they have threads of their own beside the calls that we make.
-bool is_mpi_library(std::string_view path) {
+/// Open MPI, MPICH and what they stand on, which have threads of their own beside the calls that we make; and oneDNN,
+/// which makes argument tables in every execution of a primitive.
+bool is_excepted(std::string_view path) {
   auto const name = path.substr(path.rfind('/') + 1);
   for (std::string_view prefix : {"libmpi", "libopen-", "libpmix", "libevent", "libhwloc", "mca_", "libmpich", "libucp",
-                                  "libucs", "libuct", "libfabric", "libpsm"}) {
+                                  "libucs", "libuct", "libfabric", "libpsm", "libdnnl"}) {
     if (name.starts_with(prefix)) return true;
   }
   return false;
 }
 
 int note_library(dl_phdr_info* info, std::size_t, void*) {
-  if (!is_mpi_library(info->dlpi_name)) return 0;
+  if (!is_excepted(info->dlpi_name)) return 0;
   for (int i = 0; i < info->dlpi_phnum; ++i) {
     auto const& part = info->dlpi_phdr[i];
     if (part.p_type != PT_LOAD || !(part.p_flags & PF_X) || their_count == theirs.size()) continue;
@@ -133,5 +135,32 @@ int posix_memalign(void** p, std::size_t alignment, std::size_t bytes) noexcept 
   return *p ? 0 : ENOMEM;
 }
 void free(void* p) noexcept { __libc_free(p); }
+}
+
+namespace {
+
+void* or_throw(void* p) {
+  if (!p) throw std::bad_alloc();
+  return p;
+}
+
+}  // namespace
+
+// The C++ ones too, or all they allocate would come from libstdc++. Its `operator delete` calls `free`.
+void* operator new(std::size_t bytes) {
+  lamina::test::note(__builtin_return_address(0));
+  return or_throw(__libc_malloc(bytes));
+}
+void* operator new[](std::size_t bytes) {
+  lamina::test::note(__builtin_return_address(0));
+  return or_throw(__libc_malloc(bytes));
+}
+void* operator new(std::size_t bytes, std::align_val_t alignment) {
+  lamina::test::note(__builtin_return_address(0));
+  return or_throw(__libc_memalign(static_cast<std::size_t>(alignment), bytes));
+}
+void* operator new[](std::size_t bytes, std::align_val_t alignment) {
+  lamina::test::note(__builtin_return_address(0));
+  return or_throw(__libc_memalign(static_cast<std::size_t>(alignment), bytes));
 }
 #endif

@@ -6,7 +6,8 @@
 namespace lamina::test {
 
 /// Counts the heap allocations of all threads while it lives: malloc and its relatives are interposed in a binary that
-/// links allocations.cpp. What MPI's libraries allocate for themselves is left out by call site. One at a time.
+/// links allocations.cpp. What MPI's libraries and oneDNN allocate for themselves is left out by call site. One at a
+/// time.
 class Allocations {
  public:
   Allocations();

@@ -113,6 +113,7 @@ struct MatMul::Impl {
   dnnl::memory a, b, c, bias, scratch;
   std::array<dnnl_exec_arg_t, 5> args{};
   int count = 0;
+  std::int64_t scratch_bytes = 0;  // kept: asking a primitive for a description allocates one
 
   void add(int id, dnnl::memory const& m) { args[static_cast<std::size_t>(count++)] = {id, m.get()}; }
 };
@@ -129,6 +130,7 @@ MatMul::MatMul(MatMulShape const& s) : impl_(std::make_unique<Impl>()) {
     i.b = unbound(i.desc.weights_desc());
     i.c = unbound(i.desc.dst_desc());
     i.scratch = unbound(i.desc.scratchpad_desc());
+    i.scratch_bytes = bytes(i.desc.scratchpad_desc());
     i.add(DNNL_ARG_SRC, i.a);
     i.add(DNNL_ARG_WEIGHTS, i.b);
     i.add(DNNL_ARG_DST, i.c);
@@ -141,7 +143,7 @@ MatMul::~MatMul() = default;
 MatMul::MatMul(MatMul&&) noexcept = default;
 MatMul& MatMul::operator=(MatMul&&) noexcept = default;
 
-std::int64_t MatMul::scratch_bytes() const { return bytes(impl_->desc.scratchpad_desc()); }
+std::int64_t MatMul::scratch_bytes() const { return impl_->scratch_bytes; }
 
 void MatMul::run(void const* a, void const* b, void* c, void const* bias, void* scratch) {
   auto& i = *impl_;
@@ -158,6 +160,7 @@ struct Pack::Impl {
   dnnl::reorder primitive;
   dnnl::memory from, to, scratch;
   std::array<dnnl_exec_arg_t, 3> args{};
+  std::int64_t packed_bytes = 0, scratch_bytes = 0;
 };
 
 Pack::Pack(PackShape const& s) : impl_(std::make_unique<Impl>()) {
@@ -171,6 +174,7 @@ Pack::Pack(PackShape const& s) : impl_(std::make_unique<Impl>()) {
     i.from = unbound(i.desc.src_desc());
     i.to = unbound(i.desc.dst_desc());
     i.scratch = unbound(i.desc.scratchpad_desc());
+    i.packed_bytes = bytes(i.desc.dst_desc()), i.scratch_bytes = bytes(i.desc.scratchpad_desc());
     i.args = {{{DNNL_ARG_FROM, i.from.get()}, {DNNL_ARG_TO, i.to.get()}, {DNNL_ARG_SCRATCHPAD, i.scratch.get()}}};
   });
 }
@@ -179,8 +183,8 @@ Pack::~Pack() = default;
 Pack::Pack(Pack&&) noexcept = default;
 Pack& Pack::operator=(Pack&&) noexcept = default;
 
-std::int64_t Pack::packed_bytes() const { return bytes(impl_->desc.dst_desc()); }
-std::int64_t Pack::scratch_bytes() const { return bytes(impl_->desc.scratchpad_desc()); }
+std::int64_t Pack::packed_bytes() const { return impl_->packed_bytes; }
+std::int64_t Pack::scratch_bytes() const { return impl_->scratch_bytes; }
 
 void Pack::run(void const* from, void* to, void* scratch) {
   auto& i = *impl_;
