@@ -9,6 +9,7 @@
 #include "lamina/base/text.hpp"
 #include "lamina/checkpoint/safetensors.hpp"
 #include "lamina/data/tokenizer.hpp"
+#include "lamina/kernels/for_each_part.hpp"
 #include "lamina/kernels/pack_weight.hpp"
 #include "lamina/train/environment.hpp"
 
@@ -138,7 +139,10 @@ void Session::initialise() {
   auto const seed = config_.run.seed;
   if (config_.model.init == "random") {
     set_parameters([&](graph::Value const& value, std::int64_t first, std::int64_t count, float* out) {
-      models::fill_initial(value, seed, first, count, out);
+      constexpr std::int64_t grain = 4096;  // a hundred microseconds
+      kernels::for_each_part(count, grain, [&](std::int64_t begin, std::int64_t end) {
+        models::fill_initial(value, seed, first + begin, end - begin, out + begin);
+      });
     });
     return;
   }

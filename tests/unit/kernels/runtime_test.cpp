@@ -1,7 +1,10 @@
 #include "lamina/kernels/runtime.hpp"
 
+#include <atomic>
+
 #include "lamina/kernels/add.hpp"
 #include "lamina/kernels/attention.hpp"
+#include "lamina/kernels/for_each_part.hpp"
 #include "lamina/kernels/layer_norm.hpp"
 #include "support/allocations.hpp"
 #include "support/errors.hpp"
@@ -16,6 +19,20 @@ TEST(Runtime, is_one_per_process_and_knows_its_threads) {
   EXPECT_EQ(test::error_of([] { kernels::set_threads(3); }).code, "kernels.runtime.threads");
   EXPECT_EQ(test::error_of([] { kernels::set_threads(0); }).code, "kernels.runtime.threads");
   EXPECT_EQ(kernels::threads(), 2);
+}
+
+TEST(ForEachPart, covers_every_element_once_in_parts_that_begin_at_grains) {
+  for (std::int64_t const count : {0, 1, 7, 8, 9, 100}) {
+    std::vector<int> seen(static_cast<std::size_t>(count));
+    std::atomic<int> parts{0};
+    kernels::for_each_part(count, 8, [&](std::int64_t begin, std::int64_t end) {
+      ++parts;
+      EXPECT_EQ(begin % 8, 0);
+      for (auto i = begin; i < end; ++i) ++seen[static_cast<std::size_t>(i)];
+    });
+    EXPECT_EQ(seen, std::vector<int>(static_cast<std::size_t>(count), 1));
+    EXPECT_EQ(parts, count == 0 ? 0 : count <= 8 ? 1 : 2);
+  }
 }
 
 TEST(Runtime, allocates_nothing_in_a_kernel_after_its_first_run) {
