@@ -90,6 +90,7 @@ Parallel::Parallel(Program const& program, std::int64_t asked_threads, std::stri
   if (!ranks.empty()) execute_under_mpirun(program, ranks, train::find_threads(0).cores);
   threads = train::find_threads(asked_threads);
   train::reexecute_with_threads(threads, program.arguments);
+  watch.emplace();
   world = comm::Communicator::world();
   std::vector<int> all(static_cast<std::size_t>(world.size()));
   std::iota(all.begin(), all.end(), 0);

@@ -2,12 +2,14 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "detail/arguments.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/comm/communicator.hpp"
+#include "lamina/comm/launcher_watch.hpp"
 #include "lamina/config/run_config.hpp"
 #include "lamina/models/models.hpp"
 #include "lamina/train/environment.hpp"
@@ -41,6 +43,7 @@ class Parallel {
   /// @param ranks "" (as started), a number, or "auto" (one rank per NUMA domain).
   Parallel(Program const& program, std::int64_t asked_threads, std::string const& ranks);
 
+  std::optional<comm::LauncherWatch> watch;  ///< from before MPI_Init on
   comm::Communicator world;
   comm::Communicator exits;  ///< for train::leave alone
   train::Threads threads;

@@ -1,11 +1,12 @@
 """Signals, deadlines, two jobs in one directory, a rank that dies."""
 
 import os
+import pathlib
 import re
 import signal
 import time
 
-from support import Case, main
+from support import PROGRAM, Case, main
 
 LONG = ("--set", "run.steps=1000000", "--set", "checkpoint.every_steps=0", "--set", "log.tensorboard=false")
 
@@ -68,6 +69,32 @@ class Interrupt(Case):
         process.wait()
         self.assertEqual(self.read_json("run/status.json")["state"], "running")  # nobody was left to say otherwise
         self.lamina("train", "run.toml", "--steps", "1")
+
+    def ranks(self):
+        """Processes of the program in our directory, by number."""
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and os.readlink(entry / "cwd") == str(self.directory):
+                    if os.readlink(entry / "exe") == os.path.realpath(PROGRAM):
+                        found.append(int(entry.name))
+            except OSError:
+                pass  # somebody else's, or gone
+        return found
+
+    def test_ranks_do_not_outlive_a_launcher_that_was_killed(self):
+        self.lamina("train", "run.toml", "--steps", "2")
+        # A launcher whose library does not end the ranks itself, as Open MPI's does, and a script around the rank.
+        launcher = ("sh", "-c", """PMI_RANK=0 sh -c '"$@"; exit $?' sh "$@" & wait""", "sh")
+        for more, wrapper, ranks in ((("--ranks", "2"), (), 2), ((), launcher, 1)):
+            self.path("run/metrics.jsonl").unlink()
+            process = self.running(*more, wrapper=wrapper)
+            self.assertEqual(len(self.ranks()), ranks)
+            process.kill()
+            process.wait()
+            self.wait_for(lambda: not self.ranks(), seconds=5)
+            self.lamina("checkpoint", "verify", "run")
+        self.assertIn("resuming after step 2", self.lamina("train", "run.toml", "--steps", "3").err)
 
     def test_a_killed_rank_ends_the_job_and_the_run_goes_on_from_its_checkpoint(self):
         self.lamina("train", "run.toml", "--steps", "2")
