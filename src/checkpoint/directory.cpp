@@ -99,15 +99,18 @@ void require_file_size(std::string const& directory, FileEntry const& file) {
         .fix = "the file was cut, extended or replaced; use another checkpoint"});
 }
 
+void require_step(Candidate const& candidate, Manifest const& manifest) {
+  if (candidate.step < 0 || manifest.state.step == candidate.step) return;
+  fail({.code = "checkpoint.load.step",
+        .subject = candidate.directory,
+        .found = text("a manifest of step ", manifest.state.step),
+        .expected = text("step ", candidate.step, ", as the directory is called"),
+        .fix = "give the directory its old name back"});
+}
+
 Manifest read_complete(Candidate const& candidate) {
   auto manifest = read_manifest(candidate.directory);
-  if (candidate.step >= 0 && manifest.state.step != candidate.step) {
-    fail({.code = "checkpoint.load.step",
-          .subject = candidate.directory,
-          .found = text("a manifest of step ", manifest.state.step),
-          .expected = text("step ", candidate.step, ", as the directory is called"),
-          .fix = "give the directory its old name back"});
-  }
+  require_step(candidate, manifest);
   for (auto const& file : manifest.files) require_file_size(candidate.directory, file);
   return manifest;
 }

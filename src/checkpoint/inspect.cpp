@@ -113,10 +113,17 @@ std::vector<Listing> list(std::string const& path) {
   return result;
 }
 
+std::vector<std::string> directories(std::string const& path) {
+  std::vector<std::string> result;
+  for (auto const& candidate : detail::find_candidates(path)) result.push_back(candidate.directory);
+  return result;
+}
+
 std::vector<std::string> verify(std::string const& checkpoint_dir) {
   std::vector<std::string> problems;
   passes(problems, [&] {
     auto const m = detail::read_manifest(checkpoint_dir);
+    for (auto const& c : detail::find_candidates(checkpoint_dir)) passes(problems, [&] { detail::require_step(c, m); });
     for (std::size_t f = 0; f < m.files.size(); ++f) verify_file(m, checkpoint_dir, f, problems);
     find_strangers(m, checkpoint_dir, problems);
   });

@@ -73,6 +73,7 @@ void resolve(RunConfig& config, std::int64_t world_size) {
                         .fix = "give the three in [model]"});
   }
   if (model.ff == 0) model.ff = 4 * model.hidden;
+  if (model.context == 0) model.context = Model().context;
   if (config.lr_schedule.decay_steps == 0) config.lr_schedule.decay_steps = config.run.steps;
   if (config.lr_schedule.min < 0) config.lr_schedule.min = config.optimizer.lr / 10;
   fail_if_any(problems);

@@ -16,6 +16,7 @@ class Rules {
 
   void model() {
     auto const& m = c_.model;
+    if (m.init != "random" && !given_.contains("model.context")) c_.model.context = 0;  // the weights may say it
     if (m.kind == "gpt" && m.init == "random") {
       for (auto const& [name, value] : {std::pair{"layers", m.layers}, {"hidden", m.hidden}, {"heads", m.heads}}) {
         auto const key = text("model.", name);

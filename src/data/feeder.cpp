@@ -12,7 +12,7 @@ struct Feeder::Impl {
   Source const& source;
   std::int64_t global, micro, first, count, micro_batches;
   bool shuffle;
-  std::int64_t seed;
+  std::int64_t seed, origin;
 
   // Two steps of tokens: one that is read from, one that the thread fills.
   struct Step {
@@ -35,7 +35,7 @@ struct Feeder::Impl {
       std::fill(step.inputs.begin(), step.inputs.end(), 0);
       std::fill(step.targets.begin(), step.targets.end(), -1);  // padding is ignored by the loss
       for (std::int64_t i = 0; i < count; ++i) {
-        auto const position = (number - 1) * global + first + i;
+        auto const position = origin + (number - 1) * global + first + i;
         auto const sample = sample_at(position, source.samples(), shuffle, seed);
         source.read(sample, step.inputs.data() + i * length, step.targets.data() + i * length);
       }
@@ -75,7 +75,7 @@ struct Feeder::Impl {
 };
 
 Feeder::Feeder(Source const& source, std::int64_t global, std::int64_t micro, std::int64_t replica,
-               std::int64_t replicas, bool shuffle, std::int64_t seed) {
+               std::int64_t replicas, bool shuffle, std::int64_t seed, std::int64_t origin) {
   auto const share = global / replicas, rest = global % replicas;
   auto const largest = share + (rest > 0 ? 1 : 0);
   impl_.reset(new Impl{.source = source,
@@ -86,6 +86,7 @@ Feeder::Feeder(Source const& source, std::int64_t global, std::int64_t micro, st
                        .micro_batches = (largest + micro - 1) / micro,
                        .shuffle = shuffle,
                        .seed = seed,
+                       .origin = origin,
                        .ready = {},
                        .next = {},
                        .mutex = {},

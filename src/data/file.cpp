@@ -57,6 +57,11 @@ void File::read(std::int64_t offset, void* to, std::int64_t count) const {
 std::vector<std::string> expand(std::vector<std::string> const& patterns) {
   std::vector<std::string> paths;
   for (auto const& pattern : patterns) {
+    std::error_code unreadable;
+    if (std::filesystem::exists(pattern, unreadable)) {  // also when its name, or a directory's, has brackets or stars
+      paths.push_back(pattern);
+      continue;
+    }
     ::glob_t found{};
     int const status = ::glob(pattern.c_str(), GLOB_BRACE | GLOB_TILDE, nullptr, &found);
     for (std::size_t i = 0; status == 0 && i < found.gl_pathc; ++i) paths.emplace_back(found.gl_pathv[i]);

@@ -206,7 +206,11 @@ void Tokenizer::Impl::encode_plain(std::string_view text, std::vector<std::int32
 
 Tokenizer Tokenizer::open(std::string const& spec) {
   auto impl = std::make_shared<Impl>();
-  if (spec != "bytes") impl->load(spec);
+  try {
+    if (spec != "bytes") impl->load(spec);
+  } catch (json::exception const& e) {  // a member of another type than the format has
+    refuse(spec, "json", e.what(), "a tokenizer.json whose members have their usual types");
+  }
   Tokenizer tokenizer;
   tokenizer.impl_ = std::move(impl);
   return tokenizer;

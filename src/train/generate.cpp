@@ -49,8 +49,10 @@ std::span<float const> Generator::prefill(std::span<std::int32_t const> tokens) 
   auto* position = executor.buffer("position", Role::input).as<std::int32_t>();
   auto* last = executor.buffer("last", Role::input).as<std::int32_t>();
   auto const count = static_cast<std::int64_t>(tokens.size());
+  auto const context = session_.config().model.context;
+  std::int64_t done = 0;
   // A chunk is written to the caches whole, padding included: it must end inside them.
-  for (std::int64_t done = 0; done < count;) {
+  while (done < count && done + chunk <= context) {
     auto const n = std::min(chunk, count - done);
     std::fill_n(input.as<std::int32_t>(), chunk, 0);
     std::copy_n(tokens.data() + done, n, input.as<std::int32_t>());
@@ -59,9 +61,11 @@ std::span<float const> Generator::prefill(std::span<std::int32_t const> tokens) 
     executor.run("prefill");
     done += n;
   }
-  cached_ = count;
-  auto const logits = executor.buffer("prefill.logits", Role::output);
-  return {logits.as<float>(), static_cast<std::size_t>(logits.spec.count())};
+  cached_ = done;
+  auto const output = executor.buffer("prefill.logits", Role::output);
+  std::span<float const> logits{output.as<float>(), static_cast<std::size_t>(output.spec.count())};
+  for (; done < count; ++done) logits = decode(tokens[static_cast<std::size_t>(done)]);  // no whole chunk fits any more
+  return logits;
 }
 
 std::span<float const> Generator::decode(std::int32_t token) {
@@ -86,16 +90,14 @@ std::vector<std::int32_t> Generator::run(std::vector<std::int32_t> sequence, std
           .expected = text("tokens below ", vocab, " (model.vocab)"),
           .fix = "use the tokenizer that the model was trained with"});
   }
-  auto const chunk = session_.executor().buffer("prefill.tokens", Role::input).spec.count();
-  // Whole chunks only: the last one's padding must fit into the caches as well.
-  auto const limit = session_.config().model.context / chunk * chunk;
+  auto const context = session_.config().model.context;
   auto const window = [&] {
     auto const size = static_cast<std::int64_t>(sequence.size());
-    auto const keep = size < limit ? size : limit / 2;
-    return std::span<std::int32_t const>(sequence).last(static_cast<std::size_t>(std::max<std::int64_t>(1, keep)));
+    auto const keep = size <= context ? size : std::max<std::int64_t>(1, context / 2);
+    return std::span<std::int32_t const>(sequence).last(static_cast<std::size_t>(keep));
   };
   for (std::int64_t i = 0; i < count; ++i) {
-    bool const again = i == 0 || cached_ >= session_.config().model.context;
+    bool const again = i == 0 || cached_ >= context;
     auto const logits = again ? prefill(window()) : decode(sequence.back());
     auto const token = sample(logits, sampling, i);
     sequence.push_back(token);

@@ -5,7 +5,7 @@
 
 namespace lamina::train {
 
-std::vector<std::string> check_resume(config::RunConfig const& before, config::RunConfig const& now) {
+ResumeChanges check_resume(config::RunConfig const& before, config::RunConfig const& now) {
   std::vector<ErrorInfo> problems;
   auto const refuse = [&](char const* code, char const* key, auto const& old, auto const& fresh) {
     if (old == fresh) return;
@@ -36,16 +36,47 @@ std::vector<std::string> check_resume(config::RunConfig const& before, config::R
   refuse("seed", "run.seed", before.run.seed, now.run.seed);
   fail_if_any(problems);
 
-  std::vector<std::string> warnings;
-  auto const warn = [&](char const* key, auto const& old, auto const& fresh) {
-    if (old != fresh) warnings.push_back(text(key, " changed from ", old, " to ", fresh, " since the checkpoint"));
+  ResumeChanges changes;
+  auto const note = [](std::vector<std::string>& list, char const* key, auto const& old, auto const& fresh) {
+    if (old != fresh) list.push_back(text(key, " changed from ", old, " to ", fresh, " since the checkpoint"));
   };
-  warn("optimizer.lr", before.optimizer.lr, now.optimizer.lr);
+  auto const accept = [&](char const* key, auto const& old, auto const& fresh) {
+    note(changes.accepted, key, old, fresh);
+  };
+  auto const warn = [&](char const* key, auto const& old, auto const& fresh) {
+    note(changes.warnings, key, old, fresh);
+  };
+  accept("run.steps", before.run.steps, now.run.steps);
+  accept("mesh.dp", before.mesh.dp, now.mesh.dp);
+  accept("mesh.tp", before.mesh.tp, now.mesh.tp);
+  accept("mesh.pp", before.mesh.pp, now.mesh.pp);
+  accept("mesh.order", join(before.mesh.order), join(now.mesh.order));
+  accept("precision.compute", before.precision.compute, now.precision.compute);
+  accept("parallel.zero", before.parallel.zero, now.parallel.zero);
+  accept("placement.default", before.placement.default_device, now.placement.default_device);
+  accept("batch.micro", before.batch.micro, now.batch.micro);
+  accept("pipeline.schedule", before.pipeline.schedule, now.pipeline.schedule);
+  accept("pipeline.chunks", before.pipeline.chunks, now.pipeline.chunks);
+
+  auto const &old = before.optimizer, &fresh = now.optimizer;
+  warn("optimizer.lr", old.lr, fresh.lr);
+  warn("optimizer.betas", text(old.beta1, ", ", old.beta2), text(fresh.beta1, ", ", fresh.beta2));
+  warn("optimizer.momentum", old.momentum, fresh.momentum);
+  warn("optimizer.eps", old.eps, fresh.eps);
+  warn("optimizer.weight_decay", old.weight_decay, fresh.weight_decay);
+  warn("optimizer.clip_norm", old.clip_norm, fresh.clip_norm);
+  warn("lr_schedule.kind", before.lr_schedule.kind, now.lr_schedule.kind);
+  warn("lr_schedule.warmup_steps", before.lr_schedule.warmup_steps, now.lr_schedule.warmup_steps);
+  warn("lr_schedule.decay_steps", before.lr_schedule.decay_steps, now.lr_schedule.decay_steps);
+  warn("lr_schedule.min", before.lr_schedule.min, now.lr_schedule.min);
   warn("batch.global", before.batch.global, now.batch.global);
+  warn("data.kind", before.data.kind, now.data.kind);
   warn("data.train", join(before.data.train), join(now.data.train));
+  warn("data.valid", join(before.data.valid), join(now.data.valid));
+  warn("data.valid_fraction", before.data.valid_fraction, now.data.valid_fraction);
   warn("data.shuffle", before.data.shuffle, now.data.shuffle);
   warn("model.dropout", a.dropout, b.dropout);
-  return warnings;
+  return changes;
 }
 
 }  // namespace lamina::train

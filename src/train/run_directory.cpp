@@ -52,6 +52,11 @@ ordered_json read_json(std::string const& path) {
   return ordered_json::parse(in, nullptr, /*allow_exceptions=*/false);
 }
 
+/// Names of files and values of variables may be no UTF-8: what is not is replaced.
+void write_json(std::string const& path, ordered_json const& value) {
+  write_atomically(path, value.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+}
+
 }  // namespace
 
 void write_atomically(std::string const& path, std::string const& content) {
@@ -80,7 +85,8 @@ void write_atomically(std::string const& path, std::string const& content) {
   if (folder >= 0) ::fsync(folder), ::close(folder);
 }
 
-RunDirectory::RunDirectory(std::string path, bool fresh) : path_(fs::absolute(path).lexically_normal().string()) {
+RunDirectory::RunDirectory(std::string path, bool fresh)
+    : path_(fs::absolute(std::move(path)).lexically_normal().string()) {
   while (path_.size() > 1 && path_.back() == '/') path_.pop_back();
   auto const create = [&] {
     std::error_code error;
@@ -150,7 +156,7 @@ void RunDirectory::write_record(std::vector<std::string> const& command_line, st
                               {"hosts", hosts},
                               {"slurm", slurm},
                               {"plan_hash", plan_hash}});
-  write_atomically(file, record.dump(2) + "\n");
+  write_json(file, record);
 }
 
 void RunDirectory::write_status(std::string const& state, ExitCode code, std::string const& reason, std::int64_t step,
@@ -158,7 +164,16 @@ void RunDirectory::write_status(std::string const& state, ExitCode code, std::st
   ordered_json const status{{"state", state},   {"exit_code", static_cast<int>(code)},
                             {"reason", reason}, {"step", step},
                             {"rank", rank},     {"time", now_text()}};
-  write_atomically(path_ + "/status.json", status.dump(2) + "\n");
+  write_json(path_ + "/status.json", status);
+}
+
+void write_failure(std::string const& run_dir, ExitCode code, std::string const& reason, std::int64_t step, int rank) {
+  auto const file = run_dir + "/status.json";
+  auto status = read_json(file);
+  if (!status.is_object() || !status.contains("state") || status["state"] != "running") return;
+  status["state"] = "failed", status["exit_code"] = static_cast<int>(code);
+  status["reason"] = reason, status["step"] = step, status["rank"] = rank, status["time"] = now_text();
+  write_json(file, status);
 }
 
 }  // namespace lamina::train

@@ -202,6 +202,8 @@ void complete_model(config::RunConfig& config) {
     take("heads", model.heads, sizes.heads, 0);
     take("vocab", model.vocab, sizes.vocab, 0);
     take("ff", model.ff, sizes.ff, 0);
+    // A shorter context takes the first of the learned positions.
+    if (model.context == 0 || model.context > sizes.context) take("context", model.context, sizes.context, 0);
     model.tied = sizes.tied;
   }
   if (model.vocab == 0) {

@@ -8,10 +8,10 @@
 
 namespace lamina::train::detail {
 
-Stepper::Stepper(Session& session, data::Source const& source)
+Stepper::Stepper(Session& session, data::Source const& source, std::int64_t origin)
     : session_(session),
       feeder_(source, session.config().batch.global, session.config().batch.micro, session.dp_rank(), session.dp_size(),
-              session.config().data.shuffle, session.config().run.seed) {
+              session.config().data.shuffle, session.config().run.seed, origin) {
   for (std::int64_t m = 0; m < feeder_.micro_batches(); ++m) {
     tokens_.push_back(session.executor().buffer(text("tokens.", m), Role::input));
     targets_.push_back(session.executor().buffer(text("targets.", m), Role::input));

@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <filesystem>
+#include <thread>
+#include <utility>
 
 #include "lamina/base/hash.hpp"
 #include "lamina/base/log.hpp"
@@ -51,9 +53,22 @@ class Loop {
   /// A status that cannot be written must not hide why the run failed.
   void failed(ExitCode code, std::string const& reason) {
     try {
-      status("failed", code, reason);
+      if (lead()) return status("failed", code, reason);
+      // What all ranks met is rank 0's to write; if it hangs, waiting for this rank, its file still says "running".
+      std::this_thread::sleep_for(std::chrono::milliseconds(500));
+      write_failure(config_.run.dir, code, reason, step_, static_cast<int>(world_.rank()));
     } catch (Error const& e) {
       log::warn("status.json still says that the run goes on: ", e.info().found);
+    }
+  }
+  /// The step in status.json follows the run, without a write to the disk in every short step.
+  void tell_progress() {
+    if (seconds_since(last_status_) < 10) return;
+    last_status_ = Clock::now();
+    try {
+      status("running", ExitCode::ok, "");
+    } catch (Error const& e) {
+      log::warn("status.json stays behind the run: ", e.info().found);
     }
   }
 
@@ -62,13 +77,15 @@ class Loop {
   TrainOptions const& options_;
   std::vector<config::CustomModel> custom_;
   Clock::time_point const started_ = Clock::now();
-  Clock::time_point last_save_ = Clock::now();
+  Clock::time_point last_save_ = Clock::now(), last_status_ = Clock::now();
   std::unique_ptr<RunDirectory> directory_;
   std::unique_ptr<MetricsLog> metrics_;
   std::unique_ptr<Session> session_;
   data::Sources sources_;
   std::int64_t step_ = 0, tokens_ = 0, saved_step_ = -1;
+  std::int64_t data_origin_ = 0;  // of the feeder: samples already used, less those that steps of this size would use
   double peak_flops_ = 0;
+  bool advised_ = false;  // how often to save
 };
 
 void Loop::open_directory() {
@@ -82,9 +99,12 @@ void Loop::open_directory() {
 void Loop::start_or_resume() {
   auto const earlier = checkpoint::peek(config_.run.dir, -1);
   if (earlier.any) {
-    auto const notes =
+    auto const changes =
         check_resume(config::parse(earlier.state.config, earlier.directory + "/config", {}, custom_), config_);
-    for (auto const& note : notes) lead() ? log::warn(note) : void();
+    if (lead()) {
+      for (auto const& change : changes.accepted) log::info(change);
+      for (auto const& change : changes.warnings) log::warn(change);
+    }
   }
   Session::Options const options{
       .purpose = plan::Purpose::train, .registered = options_.registered, .generate = {}, .threads = options_.threads};
@@ -100,6 +120,7 @@ void Loop::start_or_resume() {
   }
   if (found.any) {
     step_ = found.state.step, tokens_ = found.state.tokens, saved_step_ = step_;
+    data_origin_ = found.state.data_position - step_ * config_.batch.global;
     if (lead()) log::info("resuming after step ", step_, " from ", found.directory);
   } else {
     session_->initialise();
@@ -169,7 +190,7 @@ void Loop::save(std::int64_t step, bool last) {
       .step = step,
       .tokens = tokens_,
       .seed = config_.run.seed,
-      .data_position = step * config_.batch.global,
+      .data_position = data_origin_ + step * config_.batch.global,
       .config = config::print(config_, custom_),
       .layout = text("dp=", config_.mesh.dp, " tp=", config_.mesh.tp, " pp=", config_.mesh.pp)};
   checkpoint::Options const options{
@@ -182,6 +203,12 @@ void Loop::save(std::int64_t step, bool last) {
     if (lead()) {
       for (auto const& warning : report.warnings) log::warn(warning);
       log::info("checkpoint of step ", step, ": ", human_bytes(report.bytes), " in ", human_seconds(report.seconds));
+      if (!std::exchange(advised_, true)) {
+        constexpr double a_day = 86400;
+        log::info("one failure a day would make checkpoints every ",
+                  human_seconds(checkpoint::suggested_interval_s(report.seconds, a_day)),
+                  " the best (Young's formula)");
+      }
     }
   } catch (Error const& e) {
     if (last || config_.checkpoint.on_save_error == "stop") throw;
@@ -191,7 +218,7 @@ void Loop::save(std::int64_t step, bool last) {
 }
 
 ExitCode Loop::steps() {
-  detail::Stepper stepper(*session_, *sources_.train);
+  detail::Stepper stepper(*session_, *sources_.train, data_origin_);
   while (step_ < goal()) {
     bool const late = options_.max_hours > 0 && seconds_since(started_) > options_.max_hours * 3600;
     auto const r = stepper.run(step_ + 1, StopSignals::received() != 0 ? StopSignals::received()
@@ -201,6 +228,7 @@ ExitCode Loop::steps() {
     ++step_;
     tokens_ += r.targets;
     log_step(step_, r);
+    if (lead()) tell_progress();
     if (config_.eval.every_steps > 0 && step_ % config_.eval.every_steps == 0) evaluate_now(step_);
     if (r.stop != 0 && step_ < goal()) {
       save(step_, true);
@@ -236,6 +264,7 @@ ExitCode Loop::run() {
         1e9 * kernels::measure_peak_gflops(config_.precision.compute == "bf16" ? DType::bf16 : DType::f32, 0.02);
     if (peak_flops_ <= 0) peak_flops_ = 1e9 * kernels::measure_peak_gflops(DType::f32, 0.02);
     on_lead(world_, [&] {
+      status("running", ExitCode::ok, "");  // with the step that it goes on from
       directory_->write_config(config::print(config_, custom_));
       directory_->write_record(options_.command_line, options_.hosts, hex(session_->plan_hash()));
       metrics_ = std::make_unique<MetricsLog>(directory_->path(), step_, config_.log.tensorboard);

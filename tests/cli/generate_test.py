@@ -50,6 +50,23 @@ class Generate(Trained):
                     "--set", "data.train=text.bin", "--set", "model.vocab=300")
         self.assertIn("--tokenizer", self.lamina("generate", "wide", "--tokens", "8").err)
 
+    def test_a_prompt_that_fits_the_context_is_read_whole(self):
+        # 64 tokens are read at a time; of the 70, six are not a whole chunk. What is written must not depend on where
+        # the prompt ends.
+        self.lamina("train", "run.toml", "--set", "run.dir=long", "--set", "model.context=70", "--set", "model.tied=false",
+                    "--set", "model.hidden=32", "--set", "optimizer.lr=0.0", "--steps", "1")
+
+        def written(head, count):
+            process = self.start("generate", "long", "--prompt", "-", "--tokens", count, "--temperature", "0")
+            out, err = process.communicate(head, timeout=60)
+            self.assertEqual(process.returncode, 0, err.decode())
+            return out[:-1]
+
+        whole = written(bytes(97 + i * i % 26 for i in range(60)), 10)
+        self.assertEqual(len(whole), 70)
+        for length in (63, 64, 65, 69):
+            self.assertEqual(written(whole[:length], 70 - length), whole, length)
+
     def test_a_moved_run_directory_is_read_where_it_is(self):
         self.path("run").rename(self.path("moved"))
         self.assertEqual(self.lamina("eval", "moved", "--json").json()["step"], 4)

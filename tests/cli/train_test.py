@@ -75,6 +75,7 @@ class Train(Case):
         self.lamina("train", "run.toml", "--steps", "1")
         err = self.lamina("train", "run.toml", "--steps", "2", "--set", "optimizer.lr=1e-4", "--set", "batch.micro=4").err
         self.assertIn("warning: optimizer.lr changed from 6e-04 to 1e-04", err.replace("0.0006", "6e-04").replace("0.0001", "1e-04"))
+        self.assertIn("\nrun.steps changed", self.lamina("train", "run.toml", "--set", "run.steps=5", "--steps", "3").err)
         for key, value, code in (("model.layers", "2", "model"), ("run.seed", "2", "seed"), ("optimizer.kind", "sgd", "optimizer")):
             self.refuse(3, f"train.resume.{code}", "train", "run.toml", "--set", f"{key}={value}")
         self.assertEqual(self.read_json("run/status.json")["state"], "failed")
@@ -100,6 +101,16 @@ class Train(Case):
     def test_a_read_only_directory_is_a_file_system_error(self):
         self.path("locked").mkdir(mode=0o555)
         self.refuse(7, "io.run_dir.create", "train", "run.toml", "--set", "run.dir=locked/run")
+
+    def test_paths_of_odd_names_work_or_are_refused_at_once(self):
+        folder = self.path("a [1]*")
+        folder.mkdir()
+        self.write("a [1]*/text.txt", self.path("text.txt").read_text())
+        self.lamina("train", "run.toml", "--steps", "1", "--set", "data.train=a [1]*/text.txt", "--set", "run.dir=a [1]*/run")
+        latin = os.fsencode(self.path("latin")) + b"\xe4"
+        os.mkdir(latin)
+        process = self.start("train", self.path("run.toml"), wrapper=("env", "-C", latin))
+        self.assertIn("app.paths.utf8", self.finish(process, 2).err)
 
     def test_a_diverging_run_stops_with_the_weights_before_the_step(self):
         wild = ("--set", "optimizer.lr=1e6", "--set", "optimizer.weight_decay=1e3", "--set", "optimizer.clip_norm=0",

@@ -45,6 +45,9 @@ class Usage(Case):
         self.assertIn("srun --mpi=pmix -n 2", self.refuse(2, "app.ranks.refused", "train", "run.toml", "--ranks", "2",
                                                           environment=inside).err)
 
+    def test_ranks_inside_mpirun_are_refused(self):
+        self.refuse(2, "app.ranks.refused", "train", "run.toml", "--ranks", "2", environment={"OMPI_COMM_WORLD_SIZE": "2"})
+
     def test_a_run_file_tells_all_its_problems_at_once(self):
         bad = RUN_FILE.replace("hidden = 8", "hidden = 7").replace("steps = 4", "stepz = 4\nseed = -1")
         self.write("bad.toml", bad + "[mehs]\ndp = 1\n[guard]\npolicy = \"rollback\"\n[optimizer]\nlearning_rate = 1.0\n")

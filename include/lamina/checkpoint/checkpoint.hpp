@@ -88,6 +88,8 @@ struct Listing {
 };
 /// All complete checkpoints below a run directory (or the one a path names), oldest first.
 std::vector<Listing> list(std::string const& path);
+/// What is called like a checkpoint below a run directory (or is the one a path names), complete or not, oldest first.
+std::vector<std::string> directories(std::string const& path);
 /// All problems of a checkpoint, "" free: each "file: tensor: what". Reads everything, and compares what HDF5 sees with
 /// the manifest once sizes and checksums are right.
 std::vector<std::string> verify(std::string const& checkpoint_dir);

@@ -22,11 +22,11 @@ struct Run {
 struct Model {
   std::string kind;                                // required: gpt, or a registered one
   std::int64_t layers = 0, hidden = 0, heads = 0;  // required for gpt
-  std::int64_t context = 1024;
-  std::int64_t vocab = 0;           // 0: "auto", the tokenizer's
-  std::int64_t ff = 0;              // 0: "auto", 4 * hidden; resolved by `resolve`
-  std::string norm = "pre";         // pre | post
-  std::string activation = "gelu";  // gelu | relu
+  std::int64_t context = 1024;                     // 0: "auto", that of `init`; resolved
+  std::int64_t vocab = 0;                          // 0: "auto", the tokenizer's
+  std::int64_t ff = 0;                             // 0: "auto", 4 * hidden; resolved by `resolve`
+  std::string norm = "pre";                        // pre | post
+  std::string activation = "gelu";                 // gelu | relu
   bool causal = true;
   std::string positions = "learned";  // learned | none
   bool tied = true;

@@ -40,8 +40,11 @@ class Feeder {
  public:
   /// Replica `replica` of `replicas` takes its contiguous range of each step's `global` samples (earlier replicas take
   /// the remainder); micro-batches of `micro` samples; what is missing is padding with targets -1.
+  /// @param origin the position of step 1's first sample, were all steps of this size: not 0 after a resume with
+  /// another
+  ///   `global`, which goes on where the steps before have stopped.
   Feeder(Source const& source, std::int64_t global, std::int64_t micro, std::int64_t replica, std::int64_t replicas,
-         bool shuffle, std::int64_t seed);
+         bool shuffle, std::int64_t seed, std::int64_t origin = 0);
   ~Feeder();
   /// Tokens of micro-batch `m` of step `step` (from 1): [micro, T] each. Blocks until they are there. Steps in order; a
   /// jump (resume) is allowed.

@@ -7,9 +7,13 @@
 
 namespace lamina::train {
 
-/// What may change between the starts of one run. Mesh, precision, ZeRO, placement, micro, steps and pipeline may.
-/// @returns warnings: lr, data files or batch changed.
+/// What changed between two starts of one run, one line each: "batch.micro changed from 4 to 2 since the checkpoint".
+struct ResumeChanges {
+  std::vector<std::string> accepted;  ///< mesh, precision, ZeRO, placement, micro, steps, pipeline
+  std::vector<std::string> warnings;  ///< what makes it another training: learning rate, optimizer, data files, batch
+};
+
 /// @throws Error "train.resume.<what>" (exit 3) when model, tokenizer, optimizer kind or seed changed.
-std::vector<std::string> check_resume(config::RunConfig const& before, config::RunConfig const& now);
+ResumeChanges check_resume(config::RunConfig const& before, config::RunConfig const& now);
 
 }  // namespace lamina::train

@@ -45,6 +45,11 @@ class RunDirectory {
   int lock_ = -1;
 };
 
+/// What RunDirectory::write_status does, for a rank that has not opened the directory: when rank 0 still hangs in a
+/// collective that this rank has left with an error, nobody else can say so. Leaves a status that is no longer
+/// "running" as it is. @param run_dir absolute.
+void write_failure(std::string const& run_dir, ExitCode code, std::string const& reason, std::int64_t step, int rank);
+
 /// Replaces a file by temporary + fsync + rename + fsync of the directory.
 /// @throws Error "io.write.<call>" (exit 7).
 void write_atomically(std::string const& path, std::string const& content);

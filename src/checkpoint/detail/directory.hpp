@@ -29,6 +29,8 @@ std::vector<Candidate> find_candidates(std::string const& path);
 /// The manifest of a checkpoint whose files exist with the right sizes.
 /// @throws Error "checkpoint.manifest.*", "checkpoint.load.file_size", "checkpoint.load.step", "io.file.*".
 Manifest read_complete(Candidate const& candidate);
+/// The step against the directory's name. @throws Error "checkpoint.load.step".
+void require_step(Candidate const& candidate, Manifest const& manifest);
 /// Size of each file against the manifest. @throws Error "checkpoint.load.file_size".
 void require_file_size(std::string const& directory, FileEntry const& file);
 /// "<subject>: <found>; expected <expected>" on one line.

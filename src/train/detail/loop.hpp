@@ -28,7 +28,8 @@ constexpr int deadline_stop = 1000;
 /// One optimizer step: data in, forward and backward of all micro-batches, the control all-reduce, update.
 class Stepper {
  public:
-  Stepper(Session& session, data::Source const& source);
+  /// @param origin  see data::Feeder.
+  Stepper(Session& session, data::Source const& source, std::int64_t origin = 0);
   /// @param stop  what this rank saw: a signal number, deadline_stop, or 0.
   StepResult run(std::int64_t step, int stop);
 

@@ -132,6 +132,15 @@ TEST_F(Damage, by_exchanged_files_or_a_renamed_directory_is_found) {
   fs::remove_all(two);
   fs::copy(run + "/checkpoints/step-00000001", two);
   expect_fall_back({"step-00000002", "a manifest of step 1"});
+  expect_problem({"step-00000002", "a manifest of step 1"});
+}
+
+TEST_F(Damage, that_leaves_no_complete_checkpoint_is_still_found_by_its_directory) {
+  fs::remove(two + "/manifest.json");
+  EXPECT_EQ(list(run).size(), 1u);
+  EXPECT_EQ(directories(run), (std::vector{run + "/checkpoints/step-00000001", two}));
+  EXPECT_EQ(directories(two), std::vector{two});
+  expect_problem({"manifest.json"});
 }
 
 TEST_F(Damage, by_a_link_out_of_the_directory_is_refused) {

@@ -29,6 +29,16 @@ TEST(Resolve, fills_what_follows_from_other_values) {
   EXPECT_EQ(c, once) << "resolving again changes nothing";
 }
 
+TEST(Resolve, a_context_that_weights_may_bring_is_automatic_until_then) {
+  auto const weights = config::parse(minimal("", "init = \"gpt2\"\n"), "run.toml");
+  EXPECT_EQ(weights.model.context, 0);
+  auto c = weights;
+  config::resolve(c, 1);
+  EXPECT_EQ(c.model.context, 1024);
+  EXPECT_EQ(config::parse(minimal("", "init = \"gpt2\"\ncontext = 64\n"), "run.toml").model.context, 64);
+  EXPECT_EQ(sample().model.context, 1024);
+}
+
 TEST(Resolve, leaves_what_was_given) {
   auto c = config::parse(minimal("[lr_schedule]\nmin = 0\ndecay_steps = 50\n", "ff = 5\n"), "run.toml");
   config::resolve(c, 1);

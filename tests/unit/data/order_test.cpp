@@ -113,6 +113,17 @@ TEST(Feeder, can_jump_and_go_back) {
   }
 }
 
+TEST(Feeder, goes_on_where_smaller_steps_have_stopped) {
+  Counting const source(50, 2);
+  // Five steps of 4 samples, then steps of 6: step 6 begins with sample 20.
+  Feeder feeder(source, 6, 6, 0, 1, false, 0, 5 * 4 - 5 * 6);
+  std::vector<std::int32_t> inputs(12), targets(12);
+  for (std::int64_t const step : {6, 7, 12}) {
+    feeder.read(step, 0, inputs, targets);
+    EXPECT_EQ(inputs[0], ((20 + (step - 6) * 6) % 50) * 100);
+  }
+}
+
 TEST(Feeder, passes_on_what_went_wrong_in_its_thread) {
   Counting const source(50, 2, /*broken=*/5);
   Feeder feeder(source, 4, 4, 0, 1, false, 0);

@@ -175,6 +175,14 @@ TEST_F(TokenFiles, give_samples_that_overlap_by_one_token_and_never_cross_files)
   EXPECT_EQ(targets, (std::vector{101, 102, 103, 104}));
 }
 
+TEST_F(TokenFiles, of_names_that_look_like_patterns_are_taken_as_they_are) {
+  std::filesystem::create_directory(dir_ / "a [1]*");
+  config::Data config;
+  config.kind = "tokens";
+  config.train = {test::write_file(dir_ / "a [1]*/x{2}.bin", raw(seven_))};
+  EXPECT_EQ(open(config, 3, 0).train->samples(), 2);
+}
+
 TEST_F(TokenFiles, that_no_pattern_matches_name_a_near_one) {
   test::write_file(dir_ / "train_000.bin", "ab");
   config::Data config;

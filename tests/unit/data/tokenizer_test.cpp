@@ -86,6 +86,10 @@ TEST(Tokenizer, refuses_what_it_would_tokenise_wrongly) {
   EXPECT_EQ(refused([](json& f) { f["model"]["vocab"]["xyzw"] = 1e15; }), "data.tokenizer.id");
   EXPECT_EQ(refused([](json& f) { f["model"]["vocab"].erase("a"); }), "data.tokenizer.alphabet");
   EXPECT_EQ(refused([](json& f) { f["added_tokens"][0]["lstrip"] = true; }), "data.tokenizer.added");
+  for (auto const* path : {"/model/type", "/model/ignore_merges", "/pre_tokenizer/use_regex", "/pre_tokenizer/type",
+                           "/added_tokens/0/lstrip"}) {
+    EXPECT_EQ(refused([&](json& f) { f[json::json_pointer(path)] = json::array({7}); }), "data.tokenizer.json") << path;
+  }
   EXPECT_EQ(test::error_of([&] { Tokenizer::open(test::write_file(dir / "t.json", "{\"model\": ")); }).code,
             "data.tokenizer.json");
   EXPECT_EQ(test::error_of([&] { Tokenizer::open(dir / "none.json"); }).code, "data.file.open");

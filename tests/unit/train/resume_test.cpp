@@ -16,16 +16,33 @@ config::RunConfig some_run() {
   return c;
 }
 
-TEST(Resume, accepts_another_mesh_precision_micro_batch_and_length) {
+TEST(Resume, accepts_and_tells_another_mesh_precision_micro_batch_and_length) {
   auto now = some_run();
-  now.mesh.dp = 3, now.precision.compute = "bf16", now.batch.micro = 1, now.run.steps = 999, now.parallel.zero = 0;
-  EXPECT_TRUE(check_resume(some_run(), now).empty());
+  now.mesh.dp = 3, now.precision.compute = "bf16", now.batch.micro = 1, now.run.steps = 999;
+  auto const changes = check_resume(some_run(), now);
+  EXPECT_TRUE(changes.warnings.empty());
+  std::vector<std::string> const expected{"run.steps changed from 200 to 999 since the checkpoint",
+                                          "mesh.dp changed from 0 to 3 since the checkpoint",
+                                          "precision.compute changed from f32 to bf16 since the checkpoint",
+                                          "batch.micro changed from 4 to 1 since the checkpoint"};
+  EXPECT_EQ(changes.accepted, expected);
 }
 
-TEST(Resume, warns_of_another_lr_batch_or_data) {
+TEST(Resume, says_nothing_of_what_stays_or_does_not_matter) {
   auto now = some_run();
-  now.optimizer.lr = 1, now.batch.global = 16, now.data.train = {"b.bin"};
-  EXPECT_EQ(check_resume(some_run(), now).size(), 3u);
+  now.log.every_steps = 7, now.checkpoint.keep = 5, now.eval.batches = 1, now.device.threads = 2;
+  auto const changes = check_resume(some_run(), now);
+  EXPECT_TRUE(changes.accepted.empty());
+  EXPECT_TRUE(changes.warnings.empty());
+}
+
+TEST(Resume, warns_of_another_optimizer_batch_or_data) {
+  auto now = some_run();
+  now.optimizer.lr = 1, now.batch.global = 16, now.data.train = {"b.bin"}, now.data.valid = {"v.bin"};
+  now.optimizer.beta2 = 0.5, now.lr_schedule.kind = "constant";
+  auto const changes = check_resume(some_run(), now);
+  EXPECT_TRUE(changes.accepted.empty());
+  EXPECT_EQ(changes.warnings.size(), 6u);
 }
 
 TEST(Resume, refuses_another_model_tokenizer_optimizer_or_seed_all_at_once) {

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "support/errors.hpp"
@@ -34,6 +35,33 @@ TEST(RunDirectory, is_made_and_holds_config_record_and_status) {
   EXPECT_EQ(status["step"], 7);
   EXPECT_EQ(status["rank"], 3);
   EXPECT_EQ(status["reason"], "loss \"nan\"");
+}
+
+TEST(RunDirectory, takes_the_word_of_another_rank_only_while_the_run_goes_on) {
+  test::TemporaryDirectory const dir;
+  auto const path = dir / "run";
+  auto const status = [&] { return json::parse(test::read_file(path + "/status.json")); };
+  RunDirectory const run(path, false);
+  write_failure(path, ExitCode::bad_input, "nobody was here", 1, 2);
+  EXPECT_FALSE(std::filesystem::exists(path + "/status.json"));
+  run.write_status("running", ExitCode::ok, "", 4, 0);
+  write_failure(path, ExitCode::bad_input, "a token", 5, 2);
+  EXPECT_EQ(status()["state"], "failed");
+  EXPECT_EQ(status()["exit_code"], 3);
+  EXPECT_EQ(status()["step"], 5);
+  EXPECT_EQ(status()["rank"], 2);
+  write_failure(path, ExitCode::internal, "later", 6, 1);
+  EXPECT_EQ(status()["reason"], "a token");
+}
+
+TEST(RunDirectory, writes_json_whatever_bytes_names_have) {
+  test::TemporaryDirectory const dir;
+  auto const path = dir / "run";
+  RunDirectory const run(path, false);
+  run.write_record({"lamina", "train", "latin\xe4.toml"}, {"n1"}, "abc");
+  run.write_status("failed", ExitCode::bad_input, "data file 'latin\xe4'", 0, 0);
+  for (auto const* name : {"/record.json", "/status.json"})
+    EXPECT_FALSE(json::parse(test::read_file(path + name), nullptr, false).is_discarded()) << name;
 }
 
 TEST(RunDirectory, belongs_to_one_job_at_a_time) {
