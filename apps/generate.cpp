@@ -54,7 +54,7 @@ ExitCode generate_text(Program const& program, Options const& o, Parallel& p) {
   train::Generator generator(session);
   generator.run(tokens, o.tokens, o.sampling,
                 [&](std::int32_t token) { std::cout << tokenizer.decode({token}) << std::flush; });
-  std::cout << std::endl;
+  std::cout << '\n' << std::flush;
   return ExitCode::ok;
 }
 

@@ -154,9 +154,9 @@ std::string exact_seconds(double seconds) {
   };
   if (seconds != 0 && seconds < 1e15 && seconds == std::floor(seconds)) {
     auto const whole = static_cast<std::int64_t>(seconds);
-    if (whole % 86400 == 0) return write(static_cast<double>(whole / 86400), "d");
-    if (whole % 3600 == 0) return write(static_cast<double>(whole / 3600), "h");
-    if (whole % 60 == 0) return write(static_cast<double>(whole / 60), "min");
+    if (whole % 86400 == 0) return write(seconds / 86400, "d");
+    if (whole % 3600 == 0) return write(seconds / 3600, "h");
+    if (whole % 60 == 0) return write(seconds / 60, "min");
   }
   return write(seconds, "s");
 }
@@ -182,7 +182,7 @@ std::string human_seconds(double seconds) {
   if (seconds < 999.5e-3) return text(three(seconds * 1e3), " ms");
   if (seconds < 59.95) return text(three(seconds), " s");
   if (seconds > 1e15) return text(exact(seconds), " s");
-  auto const s = static_cast<std::int64_t>(seconds + 0.5);
+  auto const s = static_cast<std::int64_t>(std::llround(seconds));
   if (s < 3600) return text(s / 60, " min ", s % 60 < 10 ? "0" : "", s % 60, " s");
   if (s < 86400) return text(s / 3600, " h ", s % 3600 / 60 < 10 ? "0" : "", s % 3600 / 60, " min");
   return text(s / 86400, " d ", s % 86400 / 3600, " h");

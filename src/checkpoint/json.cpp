@@ -135,7 +135,8 @@ Json parse_json(JsonSource const& source, std::string_view s, std::map<std::stri
   }
   std::int64_t taken = 0;
   Builder builder(source, taken, places);
-  Json::sax_parse(CountingIterator(s.data(), &taken), CountingIterator(s.data() + s.size(), &taken), &builder);
+  char const* const begin = s.data();
+  Json::sax_parse(CountingIterator(begin, &taken), CountingIterator(begin + s.size(), &taken), &builder);
   return std::move(builder.result);
 }
 

@@ -12,7 +12,7 @@ namespace {
 /// A box cut along dim 0 into units: rows, or checksum cells when there is only one dim.
 class Units {
  public:
-  Units(io::Box const& box, std::int64_t element_bytes) : box_(box) {
+  Units(io::Box const& box, std::int64_t element_bytes) {
     int const ndim = box.extent.ndim();
     rows_ = ndim == 0 ? 1 : box.extent[0];
     row_bytes_ = (ndim == 0 ? 1 : box.extent.count(1, ndim)) * element_bytes;
@@ -25,7 +25,6 @@ class Units {
   std::int64_t bytes() const { return rows_ * row_bytes_; }
 
  private:
-  io::Box const& box_;
   std::int64_t rows_ = 0, row_bytes_ = 0, unit_ = 1, lead_ = 0;
 };
 

@@ -18,10 +18,16 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 reports overlapping copies inside its own std::string where there are none (GCC bug 105651).
   target_compile_options(lamina_options INTERFACE -Wno-restrict)
 endif()
+if(LAMINA_SANITIZE)
+  # g++'s manual: sanitizers increase the false positives of this warning.
+  target_compile_options(lamina_options INTERFACE -Wno-maybe-uninitialized)
+endif()
 if(LAMINA_SANITIZE STREQUAL "address")
   target_compile_options(lamina_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=undefined
     -fno-omit-frame-pointer)
   target_link_options(lamina_options INTERFACE -fsanitize=address,undefined)
+  target_sources(lamina_options INTERFACE
+    $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:${CMAKE_CURRENT_LIST_DIR}/sanitizer_defaults.cpp>)
 elseif(LAMINA_SANITIZE STREQUAL "thread")
   target_compile_options(lamina_options INTERFACE -fsanitize=thread -fno-omit-frame-pointer)
   target_link_options(lamina_options INTERFACE -fsanitize=thread)

@@ -239,8 +239,9 @@ std::optional<ErrorInfo> store_custom(CustomKey const& key, Value const& value, 
   auto const range = text("from ", exact(key.min), " to ", exact(key.max));
   if (std::holds_alternative<std::string>(key.default_value)) {
     auto const* s = std::get_if<std::string>(&value.of);
-    if (!s && !value.raw) return problem("type", "a text", "put it in quotes");
-    custom.set(key.name, s ? *s : *value.raw);
+    if (!s && value.raw) s = &*value.raw;
+    if (!s) return problem("type", "a text", "put it in quotes");
+    custom.set(key.name, *s);
     return std::nullopt;
   }
   bool const real = std::holds_alternative<double>(key.default_value);

@@ -124,7 +124,7 @@ void StreamFile::read(std::int64_t first, std::int64_t count, std::int64_t vocab
       for (std::int64_t i = 0; i < n; ++i) {
         T value;
         std::memcpy(&value, raw.data() + i * item, sizeof value);
-        auto const token = static_cast<std::int64_t>(value);
+        auto const token = static_cast<std::int64_t>(value);  // NOLINT(bugprone-signed-char-misuse): a number
         if (token < 0 || token > INT32_MAX || (vocab > 0 && token >= vocab)) {
           fail({.code = "data.tokens.range",
                 .subject = text("token file '", path, "', offset ", at + i * item),

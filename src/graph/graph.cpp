@@ -93,17 +93,22 @@ std::vector<int> Graph::add_node(OpPtr op, std::vector<int> in, std::string laye
   auto const names = propagate_dims(expand_rule(op->shard_rule(), specs, out, kind), dims, kind);
   require_operation(*op, layer, phase);
 
-  Node node{.id = static_cast<int>(nodes_.size()), .op = op, .in = in, .out = {}, .layer = layer, .phase = phase};
-  auto const base = unique_base(layer.empty() ? std::string(kind) : text(layer, '.', kind));
+  Node node{.id = static_cast<int>(nodes_.size()),
+            .op = std::move(op),
+            .in = std::move(in),
+            .out = {},
+            .layer = std::move(layer),
+            .phase = phase};
+  auto const base = unique_base(node.layer.empty() ? std::string(kind) : text(node.layer, '.', kind));
   for (std::size_t o = 0; o < out.size(); ++o) {
     Value v;
     v.name = out.size() == 1 ? base : text(base, '.', o);
     v.spec = out[o], v.dims = names[o], v.producer = node.id;
     int const target = o < targets.size() ? targets[o] : -1;
-    bind_state(v, *op, static_cast<int>(o), in, target, layer);
+    bind_state(v, *node.op, static_cast<int>(o), node.in, target, node.layer);
     node.out.push_back(append(std::move(v)));
   }
-  nodes_.push_back(node);
+  nodes_.push_back(std::move(node));
   return nodes_.back().out;
 }
 

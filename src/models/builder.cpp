@@ -81,8 +81,8 @@ int Builder::layer_norm(std::string_view name, int x, DType out) {
   return apply(std::make_shared<graph::LayerNorm>(graph::LayerNorm::Attrs{.dtype = out}), {x, scale, shift})[0];
 }
 
-int Builder::linear(std::string_view name, int x, std::vector<std::int64_t> out, std::vector<std::string> out_dims,
-                    int contract, bool bias, graph::Init init, DType dtype) {
+int Builder::linear(std::string_view name, int x, std::vector<std::int64_t> out,
+                    std::vector<std::string> const& out_dims, int contract, bool bias, graph::Init init, DType dtype) {
   auto const v = graph_.value(x);
   int const rows = v.spec.shape.ndim() - contract;
   if (rows < 1 || contract < 1 || out.empty()) {

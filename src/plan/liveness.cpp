@@ -102,7 +102,8 @@ Bound liveness_bound(program::Template const& shape, program::Space space) {
     std::int64_t now = 0, most = 0;
     int where = -1;
     for (std::size_t s = 0; s < steps.size(); ++s) {
-      if ((now += change[s]) > most) most = now, where = static_cast<int>(s);
+      now += change[s];
+      if (now > most) most = now, where = static_cast<int>(s);
     }
     auto& roles = bound.roles.emplace_back();
     for (std::size_t i = 0; i < shape.buffers.size() && where >= 0; ++i) {

@@ -189,8 +189,9 @@ void check_persistent(Template const& t, Reporter& report) {
       if (widest < 0 || end_of(id) > end_of(widest)) widest = id;
     }
     for (auto const& [offset, id] : transient) {
-      auto at = std::ranges::lower_bound(persistent, std::pair{end_of(id), -1});
-      if (at != persistent.begin() && end_of((--at)->second) > offset) clash(at->second, id);
+      auto const after = std::ranges::lower_bound(persistent, std::pair{end_of(id), -1});
+      if (after == persistent.begin()) continue;
+      if (auto const before = std::prev(after)->second; end_of(before) > offset) clash(before, id);
     }
   }
 }

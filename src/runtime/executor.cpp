@@ -16,7 +16,6 @@
 namespace lamina::runtime {
 
 using Clock = std::chrono::steady_clock;
-using detail::Action;
 using detail::BoundProgram;
 using program::Space;
 

@@ -61,7 +61,8 @@ double Attributes::real(std::string_view name, double otherwise) const {
 }
 
 std::string Attributes::string(std::string_view name, std::string otherwise) const {
-  return has(name) ? string(name) : std::move(otherwise);
+  if (has(name)) return string(name);
+  return otherwise;
 }
 
 std::int64_t Attributes::integer(std::string_view name) const {

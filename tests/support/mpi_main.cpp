@@ -14,17 +14,6 @@
 
 #include "lamina/comm/communicator.hpp"
 
-#if defined(__SANITIZE_ADDRESS__)
-// Open MPI leaks by design, and unloads its components, so that suppressions by library would find no name any more.
-extern "C" {
-int dlclose(void*) { return 0; }
-char const* __asan_default_options() { return "fast_unwind_on_malloc=0"; }
-char const* __lsan_default_suppressions() {
-  return "leak:libmpi\nleak:libopen-pal\nleak:libopen-rte\nleak:libpmix\nleak:libhwloc\nleak:libevent\nleak:mca_\n";
-}
-}
-#endif
-
 namespace {
 
 /// Ends the job when a test does not end.

@@ -69,7 +69,7 @@ class Builder {
   /// Parameters "<name>.weight" and "<name>.bias" over the last dim of x; y of dtype `out`.
   int layer_norm(std::string_view name, int x, DType out);
   /// Parameters "<name>.weight" [out, the last `contract` dims of x] and, with `bias`, "<name>.bias" [out].
-  int linear(std::string_view name, int x, std::vector<std::int64_t> out, std::vector<std::string> out_dims,
+  int linear(std::string_view name, int x, std::vector<std::int64_t> out, std::vector<std::string> const& out_dims,
              int contract, bool bias, graph::Init init, DType dtype);
   /// x itself with p = 0 and in modes other than train.
   int dropout(int x, double p);

@@ -40,7 +40,9 @@ std::int64_t product_flops(Shape const& qkv, bool causal) {
 
 std::int64_t round_up(std::int64_t x, std::int64_t multiple) { return (x + multiple - 1) / multiple * multiple; }
 
-std::int64_t forward_scratch(std::int64_t h, int threads) { return 4 * threads * (256 * round_up(h, 16) + 8448); }
+std::int64_t forward_scratch(std::int64_t h, std::int64_t threads) {
+  return 4 * threads * (256 * round_up(h, 16) + 8448);
+}
 
 /// Dropout indexes the elements of whole heads, so heads are split only without it.
 std::string_view whole_heads(AttentionAttrs const& a) { return a.p > 0 ? "n!" : "n"; }
@@ -100,7 +102,7 @@ Cost AttentionGrad::cost(std::span<TensorSpec const> in) const {
 
 std::int64_t AttentionGrad::scratch_bytes(std::span<TensorSpec const> in, int threads) const {
   auto const t = round_up(in[1].shape[1], 64), h = round_up(in[1].shape[4], 16);
-  return 4 * threads * (4 * t * h + 320 * h + 12544);
+  return std::int64_t{4} * threads * (4 * t * h + 320 * h + 12544);
 }
 
 std::vector<TensorSpec> AttentionCached::infer(std::span<TensorSpec const> in) const {

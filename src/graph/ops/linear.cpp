@@ -195,7 +195,7 @@ Cost LinearGradWeight::cost(std::span<TensorSpec const> in) const {
 std::int64_t LinearGradWeight::scratch_bytes(std::span<TensorSpec const> in, int threads) const {
   auto const up = [](std::int64_t bytes) { return (bytes + 63) / 64 * 64; };
   auto const n = in[0].shape.count(attrs_.rows_dims, in[0].shape.ndim());
-  return detail::library_bytes(threads) + 4 * threads * n + up(in[0].bytes()) + up(in[1].bytes());
+  return detail::library_bytes(threads) + std::int64_t{4} * threads * n + up(in[0].bytes()) + up(in[1].bytes());
 }
 
 }  // namespace lamina::graph

@@ -183,7 +183,7 @@ std::vector<int> Comm::node_members() const {
   return ranks;  // ascending: the split was keyed by rank
 }
 
-void const* Comm::native() const { return &raw_->comm; }
+void const* Comm::native() const { return static_cast<void const*>(&raw_->comm); }
 
 Requests::Requests(int slots) : state_(std::make_unique<State>(slots)) {}
 
