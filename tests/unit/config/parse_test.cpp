@@ -135,14 +135,6 @@ TEST(Parse, what_cannot_be_had_yet_says_so) {
            {"run", "determinism = \"canonical\""}}) {
     EXPECT_THAT(problem_of(section, line), AllOf(HasSubstr("not available yet"), HasSubstr("not_yet"))) << line;
   }
-  auto layers = minimal();
-  layers.replace(layers.find("\"gpt\""), 5, "\"layers\"");
-  EXPECT_THAT(problems(layers), HasSubstr("not available yet"));
-  for (auto const* kind : {"table", "synthetic"}) {
-    auto data = minimal();
-    data.replace(data.find("\"text\""), 6, text('"', kind, '"'));
-    EXPECT_THAT(problems(data), HasSubstr("not available yet"));
-  }
 }
 
 TEST(Parse, the_defaults_of_what_cannot_be_had_yet_are_accepted) {
