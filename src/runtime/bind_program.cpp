@@ -77,7 +77,7 @@ BoundProgram bind_program(program::Program const& program, Memory const& memory,
       for (int const b : step.in) in.push_back(memory.ref(b));
       for (int const b : step.out) out.push_back(memory.ref(b));
       bool const has_scratch = !step.out.empty() && memory.set.shape->buffers[step.out.back()].role == Role::scratch;
-      Operands operands(step, std::move(in), std::move(out), has_scratch, reference_kernels, where);
+      Operands operands(memory.set, step, std::move(in), std::move(out), has_scratch, reference_kernels, where);
       action.kernel = bind_kernel(step.op, operands);
     } else {
       auto tasks = make_tasks(step, memory, step.group >= 0 ? &groups[step.group] : nullptr, where);

@@ -184,7 +184,7 @@ std::vector<TensorSpec> LinearGradWeight::infer(std::span<TensorSpec const> in) 
 
 ShardRule LinearGradWeight::shard_rule() const {
   auto const rows = rows_letters(attrs_), k = k_letters(attrs_);
-  return {text(rows, "*,", rows, k, " -> +*", k, attrs_.bias ? ",+*" : "")};
+  return {text(rows, "*,", rows, k, " -> +*", k, attrs_.bias ? ",=*" : "")};  // column sums of dy do not depend on K
 }
 
 Cost LinearGradWeight::cost(std::span<TensorSpec const> in) const {
