@@ -22,9 +22,7 @@ ErrorInfo problem(std::string const& where, std::string_view rule, Value const& 
           .fix = std::move(fix)};
 }
 
-std::string const* as_text(Value const& value) {
-  return value.raw ? &*value.raw : std::get_if<std::string>(&value.of);
-}
+std::string const* as_text(Value const& value) { return value.raw ? &*value.raw : std::get_if<std::string>(&value.of); }
 
 std::string in_list(std::string const& where, std::size_t i) { return text(where, '[', i, ']'); }
 
@@ -155,7 +153,8 @@ std::string stages_text(Stages const& stages) {
 
 std::string splits_text(std::vector<LayerSplit> const& splits) {
   std::vector<std::string> words;
-  for (auto const& s : splits) words.push_back(text("{ layers = ", names_text(s.layers), ", dim = ", quoted(s.dim), " }"));
+  for (auto const& s : splits)
+    words.push_back(text("{ layers = ", names_text(s.layers), ", dim = ", quoted(s.dim), " }"));
   return text('[', join(words), ']');
 }
 

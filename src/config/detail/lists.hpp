@@ -25,7 +25,8 @@ std::string stages_text(Stages const& stages);
 std::string splits_text(std::vector<LayerSplit> const& splits);
 
 /// What such a key takes, in words.
-inline constexpr std::string_view names_form = "a layer path or a list of them: \"blocks.*\", [\"embed\", \"blocks.0-5\"]";
+inline constexpr std::string_view names_form =
+    "a layer path or a list of them: \"blocks.*\", [\"embed\", \"blocks.0-5\"]";
 inline constexpr std::string_view stages_form =
     "\"auto\", blocks per stage [7, 5], or [{ layers = [\"embed\", \"blocks.0-5\"], at = 0 }, ...]";
 inline constexpr std::string_view splits_form = "a list of tables [{ layers = \"part1.fc\", dim = \"out\" }, ...]";
