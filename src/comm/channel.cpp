@@ -14,8 +14,13 @@ std::int64_t piece_bytes(int ranks) {
   return std::clamp<std::int64_t>(budget / 4096 * 4096, small_bytes, std::int64_t{512} << 10);
 }
 
+std::int64_t packed_bytes(int ranks) { return piece_bytes(ranks) / 8; }
+
+// Pieces that come in to be summed; packed ones on their way out and in, per peer; packed results, once for all peers.
 std::int64_t scratch_bytes(int ranks) {
-  return ranks < 2 ? 0 : std::max(piece_bytes(ranks) * window * (ranks - 1), small_bytes * ranks);
+  if (ranks < 2) return 0;
+  auto const exchange = window * ((ranks - 1) * (piece_bytes(ranks) + 2 * packed_bytes(ranks)) + packed_bytes(ranks));
+  return std::max(exchange, small_bytes * ranks);
 }
 
 void fail_as_group(Channel const& channel, char const* what, Error const& cause) {

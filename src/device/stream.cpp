@@ -17,7 +17,7 @@ struct Cancelled final : std::exception {
 bool Stream::State::step() {
   bool moved = false;
   for (auto at = finished.load(std::memory_order_relaxed); at < issued.load(std::memory_order_acquire); ++at) {
-    Task& task = *ring[at % capacity];
+    Task& task = *ring[at % ring.size()];
     if (!failed.load(std::memory_order_relaxed)) {
       try {
         if (cancelled.load(std::memory_order_acquire)) throw Cancelled();
@@ -42,9 +42,15 @@ bool Stream::State::step() {
   return moved;
 }
 
-Stream::Stream() : state_(std::make_unique<State>()) {}
+void Stream::State::tell_service() {
+  if (!service) return;
+  if ((active->load() & bit) == 0) active->fetch_or(bit);
+  if (service->asleep.load()) service->wake();
+}
 
-Stream::Stream(Service& service) : Stream() {
+Stream::Stream(std::int64_t capacity) : state_(std::make_unique<State>(capacity)) {}
+
+Stream::Stream(Service& service, std::int64_t capacity) : Stream(capacity) {
   state_->service = service.state_.get();
   state_->service->add(state_.get());
 }
@@ -66,12 +72,12 @@ void Stream::cancel() { state_->cancelled.store(true, std::memory_order_release)
 
 void Stream::enqueue(Task& task) {
   auto const at = issued();
-  for (Backoff backoff; at - finished() >= capacity;) {
+  for (Backoff backoff; at - finished() >= state_->ring.size();) {
     if (state_->service || !state_->step()) backoff.pause();
   }
-  state_->ring[at % capacity] = &task;
+  state_->ring[at % state_->ring.size()] = &task;
   state_->issued.store(at + 1);
-  if (state_->service && state_->service->asleep.load()) state_->service->wake();
+  state_->tell_service();
 }
 
 void Stream::enqueue(std::unique_ptr<Task> task) {

@@ -79,7 +79,7 @@ struct Executor::Impl {
     for (auto const& arena : arenas) bases.push_back(arena.at(0));
     if (!groups.empty()) service.emplace();
     for (std::size_t g = 0; g < groups.size(); ++g) {
-      group_streams.push_back(std::make_unique<device::Stream>(*service));
+      group_streams.push_back(std::make_unique<device::Stream>(*service, most_tasks(static_cast<int>(g))));
     }
     touch(options.reference_kernels);
     detail::Streams streams{&compute, {}, nullptr};
@@ -89,7 +89,7 @@ struct Executor::Impl {
       auto const has_copy = [](auto const& stream) { return stream.name == "copy"; };
       if (!copy && std::any_of(program.streams.begin(), program.streams.end(), has_copy)) {
         if (!service) service.emplace();
-        copy = std::make_unique<device::Stream>(*service);
+        copy = std::make_unique<device::Stream>(*service, most_tasks(-1));
       }
       streams.copy = copy.get();
       programs.push_back(detail::bind_program(program, memory, streams, groups, options.reference_kernels));
@@ -110,6 +110,21 @@ struct Executor::Impl {
         kernels::zero(compute, {.y = memory.ref(static_cast<int>(b))});
       }
     }
+  }
+
+  /// Tasks that a run may have in flight on the stream of a group (-1: the copy stream): enqueueing must not wait for
+  /// room, because what makes room may wait for a kernel behind it.
+  std::int64_t most_tasks(int group) const {
+    std::int64_t most = 1;
+    for (auto const& program : set.shape->programs) {
+      std::int64_t tasks = 0;
+      for (auto const& step : program.steps) {
+        if (step.stream == 0 || program.streams[static_cast<std::size_t>(step.stream)].group != group) continue;
+        tasks += std::ssize(step.after) + std::max({std::ssize(step.in), std::ssize(step.out), std::ptrdiff_t{1}});
+      }
+      most = std::max(most, tasks);
+    }
+    return most;
   }
 
   int profile_row(program::Step const& step) {
@@ -204,9 +219,9 @@ void Executor::Impl::wait(BoundProgram& bound, device::Stream& stream, std::uint
 
 void Executor::Impl::run(BoundProgram& bound) {
   exposed = {};
-  for (std::size_t i = 0; i < bound.actions.size(); ++i) {
+  for (int const step : bound.order) {
+    auto const i = static_cast<std::size_t>(step);
     auto& action = bound.actions[i];
-    auto const step = static_cast<int>(i);
     if (action.stream) {
       for (auto const& wait_task : action.waits) action.stream->enqueue(*wait_task);
       for (auto const& task : action.tasks) action.stream->enqueue(*task);

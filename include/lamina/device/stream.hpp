@@ -30,10 +30,11 @@ class Service;
 /// never started) and the stream stays failed: the ranks of a group are out of step from there on.
 class Stream {
  public:
-  static constexpr int capacity = 1024;  ///< tasks in flight; `enqueue` waits when full
+  static constexpr std::int64_t usual_capacity = 1024;
 
-  Stream();
-  explicit Stream(Service& service);
+  /// @param capacity tasks in flight; `enqueue` waits when full.
+  explicit Stream(std::int64_t capacity = usual_capacity);
+  explicit Stream(Service& service, std::int64_t capacity = usual_capacity);
   ~Stream();  ///< waits; an exception that nobody waited for is dropped
   Stream(Stream const&) = delete;
   Stream& operator=(Stream const&) = delete;
@@ -64,8 +65,8 @@ class Stream {
 };
 
 /// The one service thread of a rank: advances the tasks of its streams, each stream independently, sleeping with
-/// back-off (1 us to 200 us) when nothing moves, so that it starves no rank on the same core. Without work it sleeps
-/// until something is enqueued.
+/// back-off (1 us to 200 us) when nothing moves, so that it starves no rank on the same core. It looks only at streams
+/// that have something to do; without work it sleeps until something is enqueued.
 class Service {
  public:
   Service();

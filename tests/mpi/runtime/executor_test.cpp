@@ -96,7 +96,7 @@ std::string pipeline(int rank, int n) {
     body += text("step ", step, " comm.pp.", rank, '>', rank + 1, " send %2 -> peer=1 after=", step - 1, '\n');
   }
   return text(out, "arena host=4096 shared=0 pinned=0 device=0\n", groups,
-              "buffer 0 a input f32[3] host 0+64\nbuffer 1 got message f32[3] host 64+64 program=0\n"
+              "buffer 0 a input f32[3] host 0+64\nbuffer 1 z message f32[3] host 64+64 program=0\n"
               "buffer 2 z output f32[3] host 128+64\nprogram 0 main\nstream 0 compute\n",
               streams, body);
 }
