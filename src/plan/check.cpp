@@ -17,13 +17,25 @@ graph::Value const* find_batch(graph::Graph const& graph) {
   return nullptr;
 }
 
-void require_zero(config::RunConfig const& config) {
-  if (config.parallel.zero == 0) return;
-  fail({.code = "plan.zero.stage",
-        .subject = "parallel.zero",
-        .found = text("parallel.zero = ", config.parallel.zero),
-        .expected = "parallel.zero = 0: sharded optimizer state is not available yet",
-        .fix = "set parallel.zero = 0"});
+/// Replicas of unlike numbers of micro-batches cannot reduce gradients after each of them.
+void require_shares(Plan const& plan) {
+  auto const& shares = plan.config.batch.shares;
+  if (shares.empty()) return;
+  auto const replicas = static_cast<std::size_t>(plan.mesh.size("dp"));
+  if (shares.size() != replicas) {
+    fail({.code = "plan.batch.shares",
+          .subject = "batch.shares",
+          .found = text(shares.size(), " shares, mesh.dp = ", replicas),
+          .expected = "one share per replica",
+          .fix = text("give ", replicas, " shares, or none for like replicas")});
+  }
+  if (plan.zero < 2) return;
+  fail({.code = "plan.batch.shares_zero",
+        .subject = "batch.shares",
+        .found = text("batch.shares = [", join(shares), "], parallel.zero = ", plan.zero),
+        .expected = "parallel.zero = 0 or 1: stages 2 and 3 reduce gradients after every micro-batch, and all replicas "
+                    "must take part in each reduction",
+        .fix = "set parallel.zero = 1, or leave batch.shares out"});
 }
 
 /// Bytes of the persistent buffers by role and the transient ones of the worst program, largest first.
@@ -44,6 +56,13 @@ std::vector<std::pair<std::int64_t, std::string>> consumers(program::Template co
   return rows;
 }
 
+program::Template const& fullest(Plan const& plan) {
+  auto const at = std::max_element(plan.shapes.begin(), plan.shapes.end(), [](auto const& a, auto const& b) {
+    return a->arena_bytes[0] < b->arena_bytes[0];
+  });
+  return **at;
+}
+
 std::string what_helps(Plan const& plan) {
   std::vector<std::string> ways;
   if (plan.config.batch.micro > 1 && plan.purpose == Purpose::train) ways.push_back("a smaller batch.micro");
@@ -58,7 +77,7 @@ std::string what_helps(Plan const& plan) {
 }  // namespace
 
 void require_request(Plan const& plan, Graphs const& graphs) {
-  require_zero(plan.config);
+  require_shares(plan);
   auto const& batch = plan.config.batch;
   std::int64_t const dp = plan.mesh.size("dp");
   if (batch.micro < 1 || batch.global < 1) {
@@ -95,7 +114,7 @@ void require_memory(Plan const& plan) {
   }
   auto const peak = peak_bytes(plan);
   if (limit == 0 || peak <= limit) return;
-  auto const& shape = *plan.shapes.front();
+  auto const& shape = fullest(plan);
   std::vector<std::string> rows;
   for (auto const& [bytes, what] : consumers(shape)) {
     if (bytes > 0 && rows.size() < 5) rows.push_back(text(what, " ", human_bytes(bytes)));

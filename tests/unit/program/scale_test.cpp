@@ -77,7 +77,7 @@ class StageProgram {
   int add_transient(int m) {
     int const slot = m % stage_.warm_up;
     auto& next = slots_[static_cast<std::size_t>(slot)];
-    t_.buffers.push_back({.name = text("x", t_.buffers.size()),
+    t_.buffers.push_back({.name = text("x@", m),
                           .spec = {DType::f32, {16}},
                           .global_shape = {16},
                           .offset = 64 * stage_.layers + slot * slot_bytes() + 64 * next++,
