@@ -30,7 +30,8 @@ class Inputs {
   void fill(std::int64_t first, std::int64_t last) {
     for (std::size_t f = 0; f < fields_.size(); ++f) std::memset(to_[f], fields_[f].padding, unused_[f].size());
     for (auto sample = first; sample < last; ++sample) {
-      for (std::size_t f = 0; f < fields_.size(); ++f) places_[f] = to_[f] + (sample - first) * fields_[f].sample.bytes();
+      for (std::size_t f = 0; f < fields_.size(); ++f)
+        places_[f] = to_[f] + (sample - first) * fields_[f].sample.bytes();
       source_.fill(sample, places_);
     }
   }

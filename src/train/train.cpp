@@ -152,8 +152,8 @@ void Loop::evaluate_now(std::int64_t step) {
   metrics_->write_evaluation(step, e.loss, e.accuracy);
   char line[128], accuracy[48] = "";
   if (e.accuracy) std::snprintf(accuracy, sizeof accuracy, "  valid_accuracy %.4f", *e.accuracy);
-  std::snprintf(line, sizeof line, "step %lld  valid_loss %.4f%s over %lld targets", static_cast<long long>(step), e.loss,
-                accuracy, static_cast<long long>(e.targets));
+  std::snprintf(line, sizeof line, "step %lld  valid_loss %.4f%s over %lld targets", static_cast<long long>(step),
+                e.loss, accuracy, static_cast<long long>(e.targets));
   log::info(line);
 }
 

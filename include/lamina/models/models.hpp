@@ -27,13 +27,13 @@ struct Registration {
 void build_gpt(Builder& builder, config::Model const& model);
 
 /// A feed-forward network as model.layers lists it: linear, relu, gelu (tanh form), layer_norm, dropout, flatten. Its
-/// inputs are `x` f32 [batch, features], and `y`: i32 [batch] classes, negative = ignored, for cross_entropy; f32 [batch,
-/// outputs] for mse, with `counted` i32 [batch], negative = ignored. An input of several dims comes as one row per
-/// sample: `flatten` says so where the list begins, and moves nothing. Every layer is a path of its own; a layer without
-/// a name is called after its op, "relu1". Parameters "<name>.weight" [out, in] and "<name>.bias" [out], initial values
-/// uniform in +-1/sqrt(in) (as PyTorch's nn.Linear; He et al., 2015, with a = sqrt(5)). Dims are named "<name>.out" after
-/// the linear layer that makes them, "input" at the start. The loss belongs to the last layer's path; in mode eval of a
-/// classifier there is an output `accuracy` f64 [2] = {hits, counted}.
+/// inputs are `x` f32 [batch, features], and `y`: i32 [batch] classes, negative = ignored, for cross_entropy; f32
+/// [batch, outputs] for mse, with `counted` i32 [batch], negative = ignored. An input of several dims comes as one row
+/// per sample: `flatten` says so where the list begins, and moves nothing. Every layer is a path of its own; a layer
+/// without a name is called after its op, "relu1". Parameters "<name>.weight" [out, in] and "<name>.bias" [out],
+/// initial values uniform in +-1/sqrt(in) (as PyTorch's nn.Linear; He et al., 2015, with a = sqrt(5)). Dims are named
+/// "<name>.out" after the linear layer that makes them, "input" at the start. The loss belongs to the last layer's
+/// path; in mode eval of a classifier there is an output `accuracy` f64 [2] = {hits, counted}.
 /// @throws Error "models.layers.<rule>".
 void build_layers(Builder& builder, config::Model const& model);
 

@@ -16,8 +16,8 @@ struct Evaluation {
   double seconds = 0;
 };
 
-/// Mean loss, and accuracy, over the first `samples` samples of a source (all of them if there are fewer, or for 0). Collective. The
-/// set does not depend on the layout; what is missing in the last micro-batch is padding.
+/// Mean loss, and accuracy, over the first `samples` samples of a source (all of them if there are fewer, or for 0).
+/// Collective. The set does not depend on the layout; what is missing in the last micro-batch is padding.
 Evaluation evaluate(Session& session, data::Source const& source, std::int64_t samples);
 
 }  // namespace lamina::train
