@@ -162,8 +162,8 @@ Packing pack(std::span<Lifetime const> all, std::int64_t enough) {
     auto found = solved.find(key);
     if (found == solved.end()) {
       bool const many = count_pairs(items) > most_pairs;
-      auto packing = many ? sweep(items, std::max(enough, live_bytes(items)))
-                          : Stretch(std::move(items)).solve(enough, budget);
+      auto packing =
+          many ? sweep(items, std::max(enough, live_bytes(items))) : Stretch(std::move(items)).solve(enough, budget);
       found = solved.emplace(std::move(key), std::move(packing)).first;
     }
     for (Index i = from; i < to; ++i) result.offsets[order[i]] = found->second.offsets[i - from];

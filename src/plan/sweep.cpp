@@ -85,7 +85,7 @@ class Holes {
   }
 
   std::int64_t end_;
-  std::map<std::int64_t, std::int64_t> by_place_;              // from -> bytes
+  std::map<std::int64_t, std::int64_t> by_place_;            // from -> bytes
   std::set<std::pair<std::int64_t, std::int64_t>> by_size_;  // bytes, from
 };
 
@@ -144,7 +144,8 @@ Packing sweep(std::span<Lifetime const> items, std::int64_t bound) {
     for (auto limit = longest / 2; limit > 1; limit /= 4) consider({limit, smallest, bound});
   }
   auto const way = best_way;
-  for (std::int64_t const part : {200, 100, 50, 33, 25}) consider({way.limit, way.smallest, bound + aligned(bound / part)});
+  for (std::int64_t const part : {200, 100, 50, 33, 25})
+    consider({way.limit, way.smallest, bound + aligned(bound / part)});
   for (auto const limit : {way.limit * 2, way.limit / 2}) consider({limit, way.smallest, best_way.ceiling});
   return best;
 }
