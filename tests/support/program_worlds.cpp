@@ -180,6 +180,9 @@ struct Meeting {
   }
   /// Readable and not yet in the list.
   int fresh(ProgramBuilder& b, std::vector<int> const& taken) const {
+    for (int const id : b.readables()) {
+      if (name.starts_with("dw") && b.buffer(id).name == name && b.buffer(id).role == Role::gradient) return id;
+    }
     int const id = b.readable(spec, name);
     return std::ranges::count(taken, id) > 0 ? written(b, spec) : id;
   }
@@ -397,25 +400,25 @@ class Pipeline {
     for (int f = 0, back = 0; back < micro_batches;) {
       if (f < micro_batches && f - back < warm_up) {
         auto const m = static_cast<std::size_t>(f++);
-        x[m] = b.add_transient(Role::message, spec, text("h", p, "@", m));
+        x[m] = b.add_transient(Role::message, spec, text("h", p % 2, "@", m));
         if (in >= 0) {
           b.add({.kind = StepKind::recv, .out = {x[m]}, .group = in, .peer = 0, .micro_batch = f - 1});
         } else {
           b.kernel({}, {x[m]});
         }
-        y[m] = b.add_transient(Role::activation, spec, text("h", p + 1, "@", m));
+        y[m] = b.add_transient(Role::activation, spec, text("h", (p + 1) % 2, "@", m));
         b.kernel({x[m], w}, {y[m]}, {.micro_batch = f - 1, .stage = p == 0 ? 0 : p + 1 == stages_ ? 2 : 1});
         if (out >= 0) b.add({.kind = StepKind::send, .in = {y[m]}, .group = out, .peer = 1, .micro_batch = f - 1});
       } else {
         auto const m = static_cast<std::size_t>(back++);
         // Not in the bytes of something whose message may still wait for us: a new place keeps the pipeline going.
-        int const dy = b.add_transient(Role::message, spec, text("g", p + 1, "@", m));
+        int const dy = b.add_transient(Role::message, spec, text("g", (p + 1) % 2, "@", m));
         if (out >= 0) {
           b.add({.kind = StepKind::recv, .out = {dy}, .group = out_back, .peer = 1, .micro_batch = back - 1});
         } else {
           b.kernel({y[m]}, {dy});
         }
-        int const dx = b.add_transient(Role::activation, spec, text("g", p, "@", m));
+        int const dx = b.add_transient(Role::activation, spec, text("g", p % 2, "@", m));
         b.kernel({dy, x[m], w}, {dx, dw},
                  {.attributes = {{"accumulate", std::int64_t{m > 0 ? 2 : 0}}}, .micro_batch = back - 1});
         if (in >= 0) b.add({.kind = StepKind::send, .in = {dx}, .group = in_back, .peer = 0, .micro_batch = back - 1});
@@ -437,7 +440,9 @@ class Pipeline {
 World make_message_world(Random& random) { return FreeWorld(random, Style::messages).make(); }
 
 World make_random_world(Random& random) {
-  switch (random.below(6)) {
+  switch (random.below(7)) {
+    case 6:
+      return make_mesh_world(random);
     case 0:
       return same_for_all(random);
     case 1:
