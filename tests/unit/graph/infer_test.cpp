@@ -6,12 +6,14 @@
 #include "lamina/base/text.hpp"
 #include "lamina/graph/ops/activation.hpp"
 #include "lamina/graph/ops/attention.hpp"
+#include "lamina/graph/ops/cross_entropy.hpp"
 #include "lamina/graph/ops/dropout.hpp"
 #include "lamina/graph/ops/elementwise.hpp"
 #include "lamina/graph/ops/embedding.hpp"
 #include "lamina/graph/ops/layer_norm.hpp"
 #include "lamina/graph/ops/linear.hpp"
 #include "lamina/graph/ops/loss.hpp"
+#include "lamina/graph/ops/mse.hpp"
 #include "lamina/graph/ops/update.hpp"
 #include "lamina/graph/shard_rule.hpp"
 #include "lamina/tensor/packed.hpp"
@@ -203,6 +205,23 @@ std::vector<Row> const& rows() {
        {xb},
        {{bf16, {2, 1, 5}}},
        {{0, d, "ndim"}, {0, {bf16, {2, 4, 5}}, "shape"}}},
+      {"cross_entropy",
+       std::make_shared<CrossEntropy>(),
+       {x, ids},
+       {loss},
+       {{0, xb, "dtype"}, {1, row, "dtype"}, {1, one, "shape"}, {-1, {}, "operands"}}},
+      {"cross_entropy_grad",
+       std::make_shared<CrossEntropyGrad>(),
+       {x, ids},
+       {x},
+       {{0, xb, "dtype"}, {1, one, "shape"}}},
+      {"accuracy", std::make_shared<Accuracy>(), {x, ids}, {loss}, {{0, xb, "dtype"}, {1, one, "shape"}}},
+      {"mse",
+       std::make_shared<Mse>(),
+       {x, x, {i32, {2}}},
+       {loss},
+       {{0, xb, "dtype"}, {1, row, "shape"}, {2, one, "shape"}, {2, {i64, {2}}, "dtype"}}},
+      {"mse_grad", std::make_shared<MseGrad>(), {x, x, {i32, {2}}}, {x}, {{1, w, "shape"}, {2, ids, "shape"}}},
       {"loss_sum",
        std::make_shared<LossSum>(),
        {row, row, row, ids},

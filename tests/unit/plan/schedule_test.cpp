@@ -197,6 +197,13 @@ TEST(Schedule, a_check_tells_all_that_is_wrong_with_its_line) {
   EXPECT_THAT(unsound("stages 1 0\n0: F0 B0\n1: F0 B0\n", {0, 1}, 1), HasSubstr("[1, 0], the run at [0, 1]"));
 }
 
+TEST(Schedule, the_example_of_the_readme_is_sound) {
+  EXPECT_EQ(unsound("schedule mine          # a name\nstages 0 1 0\n0: F0.0 F1.0 F0.2 B0.2 F1.2 B1.2 B0.0 B1.0\n"
+                    "1: F0 F1 B0\n1: B1\n",
+                    {0, 1, 0}, 2),
+            "");
+}
+
 TEST(Schedule, a_check_finds_orders_that_are_not_possible) {
   EXPECT_THAT(unsound("0: B0 F0\n", {0}, 1), HasSubstr("B0.0 waits for F0.0, which coordinate 0 does later"));
   EXPECT_THAT(unsound("0: F0 W0 I0\n", {0}, 1), HasSubstr("W0.0 waits for I0.0"));
