@@ -11,8 +11,12 @@ namespace lamina::comm::detail {
 // many ranks they shrink, so that a group's scratch stays near 4 MiB.
 std::int64_t piece_bytes(int ranks) {
   std::int64_t const budget = (std::int64_t{4} << 20) / window / std::max(1, ranks - 1);
-  return std::clamp<std::int64_t>(budget / 4096 * 4096, small_bytes, std::int64_t{512} << 10);
+  return std::clamp<std::int64_t>(budget / 4096 * 4096, std::int64_t{16} << 10, std::int64_t{512} << 10);
 }
+
+// All to all takes one round trip instead of two, and n / 2 times the traffic: between two ranks none more, and only
+// the sums are done twice.
+std::int64_t direct_bytes(int ranks) { return std::int64_t{ranks <= 2 ? 256 : ranks <= 4 ? 64 : 16} << 10; }
 
 std::int64_t packed_bytes(int ranks) { return piece_bytes(ranks) / 8; }
 
@@ -20,7 +24,7 @@ std::int64_t packed_bytes(int ranks) { return piece_bytes(ranks) / 8; }
 std::int64_t scratch_bytes(int ranks) {
   if (ranks < 2) return 0;
   auto const exchange = window * ((ranks - 1) * (piece_bytes(ranks) + 2 * packed_bytes(ranks)) + packed_bytes(ranks));
-  return std::max(exchange, small_bytes * ranks);
+  return std::max(exchange, direct_bytes(ranks) * ranks);
 }
 
 void fail_as_group(Channel const& channel, char const* what, Error const& cause) {

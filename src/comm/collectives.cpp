@@ -92,7 +92,7 @@ std::unique_ptr<device::Task> Communicator::make_all_reduce(std::vector<TensorRe
   if (size() == 1 || count == 0) return std::make_unique<Nothing>();
   auto const dtype = tensors[0].spec.dtype;
   auto const width = sizeof_dtype(dtype);
-  if (count * width <= detail::small_bytes) {
+  if (count * width <= detail::direct_bytes(size())) {
     return std::make_unique<detail::SmallAllReduce>(channel(), std::move(tensors), op);
   }
   std::vector<detail::Share> shares(size(), detail::Share(width, size()));

@@ -157,23 +157,27 @@ SmallAllReduce::SmallAllReduce(std::shared_ptr<Channel> const& channel, std::vec
       tensors_(std::move(tensors)),
       op_(op),
       parts_(channel->size) {
+  std::erase_if(tensors_, [](TensorRef const& t) { return t.spec.count() == 0; });
   for (auto const& t : tensors_) bytes_ += t.spec.bytes();
   channel_->need_scratch();
 }
 
-char* SmallAllReduce::part(int peer) const { return static_cast<char*>(channel_->scratch.at(peer * small_bytes)); }
+char* SmallAllReduce::part(int peer) const {
+  if (peer == rank() && tensors_.size() == 1) return tensors_[0].as<char>();
+  return static_cast<char*>(channel_->scratch.at(peer * direct_bytes(size())));
+}
 
 void SmallAllReduce::begin() {
+  for (int peer = 0; peer < size(); ++peer) {
+    if (peer != rank()) recv(peer, part(peer), bytes_, peer, tag_small);
+  }
   auto* at = part(rank());
   for (auto const& t : tensors_) {
-    if (t.spec.bytes() == 0) continue;
-    std::memcpy(at, t.data, static_cast<std::size_t>(t.spec.bytes()));
+    if (tensors_.size() > 1) std::memcpy(at, t.data, static_cast<std::size_t>(t.spec.bytes()));
     at += t.spec.bytes();
   }
   for (int peer = 0; peer < size(); ++peer) {
-    if (peer == rank()) continue;
-    recv(peer, part(peer), bytes_, peer, tag_small);
-    send(size() + peer, part(rank()), bytes_, peer, tag_small);
+    if (peer != rank()) send(size() + peer, part(rank()), bytes_, peer, tag_small);
   }
 }
 

@@ -28,28 +28,28 @@ bool Service::State::step() {
   return moved;
 }
 
-// Lost wake-ups: `enqueue` sets the stream's bit and then reads `asleep`; here `asleep` is stored and then the bits are
-// read, all sequentially consistent, so one of the two sees the other. `wake` passes through the mutex, which this
-// thread holds from its look at the bits until it waits.
+// Lost wake-ups: `enqueue` sets the stream's bit (a helper that leaves counts itself out) and then reads `asleep`; here
+// `asleep` is stored and then the bits and helpers are read, all sequentially consistent, so one sees the other. `wake`
+// passes through the mutex, which this thread holds from its look at the bits until it waits.
 void Service::State::run() {
   std::unique_lock lock(mutex);
   Backoff backoff;
   for (;;) {
-    if (step()) {
+    if (helpers.load() == 0 && step()) {
       backoff.reset();
       if (visitors.load() == 0) continue;
       lock.unlock();
       std::this_thread::yield();
       lock.lock();
-    } else if (any_active()) {
+    } else if (has_work()) {
       lock.unlock();
       backoff.pause();
       lock.lock();
-    } else if (stop) {
+    } else if (stop && !any_active()) {
       return;
     } else {
       asleep.store(true);
-      work.wait(lock, [this] { return stop || any_active(); });
+      work.wait(lock, [this] { return has_work() || (stop && !any_active()); });
       asleep.store(false);
       backoff.reset();
     }
@@ -61,6 +61,10 @@ void Service::State::wake() {
   { std::lock_guard const lock(mutex); }
   visitors.fetch_sub(1);
   work.notify_one();
+}
+
+void Service::State::tell() {
+  if (asleep.load() && has_work()) wake();
 }
 
 void Service::State::add(Stream::State* stream) {
@@ -104,6 +108,24 @@ Service::~Service() {
   for (auto* stream : state_->streams) {
     if (stream) stream->service = nullptr;
   }
+}
+
+void Service::tell() { state_->tell(); }
+
+Helper::Helper(Service::State* service) : service_(service) {
+  if (service_) service_->helpers.fetch_add(1);
+}
+
+Helper::~Helper() {
+  if (!service_) return;
+  service_->helpers.fetch_sub(1);
+  service_->tell();
+}
+
+bool Helper::look() {
+  if (!service_) return false;
+  std::unique_lock const lock(service_->mutex, std::try_to_lock);
+  return lock.owns_lock() && service_->step();
 }
 
 }  // namespace lamina::device

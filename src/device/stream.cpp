@@ -42,10 +42,8 @@ bool Stream::State::step() {
   return moved;
 }
 
-void Stream::State::tell_service() {
-  if (!service) return;
-  if ((active->load() & bit) == 0) active->fetch_or(bit);
-  if (service->asleep.load()) service->wake();
+void Stream::State::mark_active() {
+  if (service && (active->load() & bit) == 0) active->fetch_or(bit);
 }
 
 Stream::Stream(std::int64_t capacity) : state_(std::make_unique<State>(capacity)) {}
@@ -71,13 +69,19 @@ std::uint64_t Stream::failed_task() const { return state_->failed_at; }
 void Stream::cancel() { state_->cancelled.store(true, std::memory_order_release); }
 
 void Stream::enqueue(Task& task) {
+  put(task);
+  if (state_->service) state_->service->tell();
+}
+
+void Stream::put(Task& task) {
   auto const at = issued();
+  if (state_->service && at - finished() >= state_->ring.size()) state_->service->tell();
   for (Backoff backoff; at - finished() >= state_->ring.size();) {
     if (state_->service || !state_->step()) backoff.pause();
   }
   state_->ring[at % state_->ring.size()] = &task;
   state_->issued.store(at + 1);
-  state_->tell_service();
+  state_->mark_active();
 }
 
 void Stream::enqueue(std::unique_ptr<Task> task) {
@@ -88,12 +92,14 @@ void Stream::enqueue(std::unique_ptr<Task> task) {
 }
 
 void Stream::wait_for(std::uint64_t count) {
-  for (Backoff backoff(std::chrono::microseconds(50)); finished() < count;) {
-    bool const moved = !state_->service && state_->step();
-    if (moved) {
-      backoff.reset();
-    } else {
-      backoff.pause();
+  if (finished() < count) {
+    Helper helper(state_->service);
+    for (Backoff backoff(std::chrono::microseconds(50)); finished() < count;) {
+      if (state_->service ? helper.look() : state_->step()) {
+        backoff.reset();
+      } else {
+        backoff.pause();
+      }
     }
   }
   if (failed() && state_->failed_at < count) std::rethrow_exception(state_->error);

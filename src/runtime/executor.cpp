@@ -207,13 +207,21 @@ void Executor::Impl::fail_stream(BoundProgram const& bound, device::Stream& stre
 
 /// A failure of one stream ends the wait for any other: its peer may be gone.
 void Executor::Impl::wait(BoundProgram& bound, device::Stream& stream, std::uint64_t count) {
-  auto const start = Clock::now();
-  for (device::Backoff backoff(std::chrono::microseconds(50)); stream.finished() < count; backoff.pause()) {
-    for (auto* other : bound.streams) {
-      if (other->failed()) fail_stream(bound, *other);
+  if (stream.finished() < count) {
+    auto const start = Clock::now();
+    device::Helper helper(*service);
+    for (device::Backoff backoff(std::chrono::microseconds(50)); stream.finished() < count;) {
+      for (auto* other : bound.streams) {
+        if (other->failed()) fail_stream(bound, *other);
+      }
+      if (helper.look()) {
+        backoff.reset();
+      } else {
+        backoff.pause();
+      }
     }
+    exposed += Clock::now() - start;
   }
-  exposed += Clock::now() - start;
   if (stream.failed()) fail_stream(bound, stream);
 }
 
@@ -223,8 +231,8 @@ void Executor::Impl::run(BoundProgram& bound) {
     auto const i = static_cast<std::size_t>(step);
     auto& action = bound.actions[i];
     if (action.stream) {
-      for (auto const& wait_task : action.waits) action.stream->enqueue(*wait_task);
-      for (auto const& task : action.tasks) action.stream->enqueue(*task);
+      for (auto const& wait_task : action.waits) action.stream->put(*wait_task);
+      for (auto const& task : action.tasks) action.stream->put(*task);
       bound.tokens[i].count = action.stream->issued();
       ++action.calls;
       continue;
@@ -232,6 +240,7 @@ void Executor::Impl::run(BoundProgram& bound) {
     publish(bound, step, !action.after.empty());
     for (int const other : action.after) wait(bound, *bound.tokens[other].stream, bound.tokens[other].count);
     if (!action.after.empty()) publish(bound, step, false);
+    if (service) service->tell();  // what was put on the streams goes on while the kernel runs
     try {
       if (profiling) {
         auto const start = Clock::now();

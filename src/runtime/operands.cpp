@@ -118,7 +118,7 @@ TensorRef Operands::own_rows(TensorRef const& t) const {
   auto const& shape = t.spec.shape;
   auto const width = shape.ndim() < 2 ? 1 : shape.back();
   auto const found = width == 0 ? 0 : t.spec.count() / width;
-  if (sound && rows.front() == 0 && at + 1 < rows.size()) {
+  if (sound && at + 1 < rows.size() && rows.front() == 0) {
     auto const count = rows[at + 1] - rows[at], first = found == rows.back() ? rows[at] : 0;
     if (first + count <= found && found <= rows.back()) {
       auto const bytes = first * width * sizeof_dtype(t.spec.dtype);

@@ -63,7 +63,8 @@ class Communicator {
   /// rank order, so every rank gets the same bits and repeats them. Traffic: 2 (n-1)/n * bytes per rank.
   /// @throws Error "comm.all_reduce.dtype" before anything is sent; "comm.peer_lost" on wait.
   void all_reduce(device::Stream& stream, TensorRef t, Reduce op = Reduce::sum);
-  /// A list is reduced as if it were one tensor; all of one dtype. Up to 16 KiB in one message to each peer.
+  /// A list is reduced as if it were one tensor; all of one dtype. Small ones (up to 256 KiB between two ranks, 64 KiB
+  /// among four, 16 KiB among more) take one message to each peer: one round trip, (n-1) * bytes per rank.
   std::unique_ptr<device::Task> make_all_reduce(std::vector<TensorRef> tensors, Reduce op = Reduce::sum) const;
   /// Rank r keeps the sum of rows rows[r] .. rows[r+1] of `in` (dim 0) in `out`; in rank order, as of all_reduce.
   void reduce_scatter(device::Stream& stream, TensorRef in, TensorRef out, std::vector<std::int64_t> rows);

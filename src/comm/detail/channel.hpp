@@ -17,7 +17,7 @@ enum Tag : int { tag_reduce = 1, tag_gather, tag_small, tag_broadcast, tag_barri
 
 /// Windows of the collectives: messages in flight per peer and purpose, and their largest size.
 inline constexpr int window = 4;
-inline constexpr std::int64_t small_bytes = std::int64_t{16} << 10;  ///< all-reduces up to this size go all to all
+std::int64_t direct_bytes(int ranks);  ///< all-reduces up to this size go all to all
 std::int64_t piece_bytes(int ranks);
 std::int64_t packed_bytes(int ranks);  ///< most of a message that several segments are packed into
 std::int64_t scratch_bytes(int ranks);

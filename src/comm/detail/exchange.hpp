@@ -69,7 +69,8 @@ class Exchange final : public Collective {
   std::int64_t summed_ = 0;  // pieces of my share
 };
 
-/// All-reduce of at most `small_bytes`: everyone sends everything to everyone and sums in rank order. One round trip.
+/// All-reduce of at most `direct_bytes`: everyone sends everything to everyone and sums in rank order. One round trip.
+/// A single tensor is sent from where it lies, a list packed.
 class SmallAllReduce final : public Collective {
  public:
   SmallAllReduce(std::shared_ptr<Channel> const& channel, std::vector<TensorRef> tensors, Reduce op);

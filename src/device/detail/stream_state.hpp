@@ -46,7 +46,7 @@ struct Stream::State {
   /// Advances as far as it goes. Returns whether anything moved.
   bool step();
   /// Something was enqueued: the service looks at this stream until it has nothing to do any more.
-  void tell_service();
+  void mark_active();
 };
 
 struct Service::State {
@@ -56,12 +56,15 @@ struct Service::State {
   std::deque<std::atomic<std::uint64_t>> active;  // bit i % 64 of word i / 64: streams[i] may have something to do
   std::atomic<int> visitors{0};                   // threads that want the mutex
   std::atomic<bool> asleep{false};
+  std::atomic<int> helpers{0};  // threads that look at the streams in this thread's place
   bool stop = false;
   std::thread thread;
 
   void run();
   bool step();
   bool any_active() const;
+  bool has_work() const { return helpers.load() == 0 && any_active(); }
+  void tell();
   void wake();
   void add(Stream::State* stream);
   void remove(Stream::State* stream);

@@ -18,6 +18,8 @@
 #include "lamina/kernels/relu.hpp"
 #include "lamina/kernels/select_token.hpp"
 #include "lamina/kernels/sgd.hpp"
+#include "lamina/kernels/slice.hpp"
+#include "lamina/kernels/softmax_rescale.hpp"
 #include "lamina/kernels/square_norm.hpp"
 #include "support/kernel_cases.hpp"
 
@@ -71,6 +73,8 @@ void run_everything() {
   kernels::accuracy(stream, {.x = logits, .targets = labels, .hits = pair});
   kernels::mse(stream, {.x = logits, .y = values, .counted = labels, .loss = pair});
   kernels::mse_grad(stream, {.x = logits, .y = values, .counted = labels, .dx = dx});
+  kernels::softmax_rescale(stream, {.sum = sum, .own_max = mean, .max = mean, .y = sum});
+  kernels::slice(stream, {.x = x, .y = {last_y.data(), {DType::f32, {B, 1, D}}}, .dim = 1, .first = 1});
   kernels::embedding(stream, {.table = table, .ids = ids, .positions = positions, .position = {}, .x = x});
   kernels::embedding_grad(stream, {.dx = x, .ids = ids, .dtable = table, .dpositions = positions});
   kernels::adamw(stream, {.g = x, .p = y, .m = z, .v = z, .hyper = hyper});
@@ -98,6 +102,8 @@ TEST(Labels, of_every_kernel_and_allocation_begin_with_lamina) {
   for (char const* op : {"accuracy",
                          "cross_entropy",
                          "cross_entropy_grad",
+                         "slice",
+                         "softmax_rescale",
                          "mse",
                          "mse_grad",
                          "adamw",

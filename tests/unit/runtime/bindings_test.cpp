@@ -198,7 +198,8 @@ step 0 compute fill -> %0 .value=2.5
 }
 
 TEST(Bindings, all_rows_of_the_table_are_run_by_these_tests) {
-  std::set<std::string> run{"pack_weight", "zero", "fill"};  // here, here and in executor_test.cpp
+  // Here, in executor_test.cpp, here and in rank_attributes_test.cpp.
+  std::set<std::string> run{"pack_weight", "zero", "fill", "slice"};
   for (auto const& c : cases()) run.emplace(c.op->kind());
   for (auto const& c : test::op_cases(DType::bf16)) {
     auto const made = test::build_case(c);
