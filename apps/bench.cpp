@@ -66,7 +66,7 @@ ExitCode bench_steps(Program const& program, Options const& o, Parallel& p) {
       config, p.world,
       {.purpose = plan::Purpose::train, .registered = program.registered, .generate = {}, .threads = p.threads.count});
   session.initialise();
-  auto const sources = data::open(config.data, config.model.context, config.model.vocab);
+  auto const sources = train::open_data(config);
   auto const b = train::bench_step(session, *sources.train, o.steps, o.warmup);
   if (p.world.rank() != 0) return ExitCode::ok;
   if (!o.json) {

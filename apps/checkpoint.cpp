@@ -133,6 +133,12 @@ ExitCode export_checkpoint(Program const& program, Options const& o) {
   auto const from = newest(o.paths[0]);
   auto const config = config::parse(from.state.config, from.directory + "/config", {}, program.custom_models());
   auto const& m = config.model;
+  if (m.kind == "layers") {
+    auto const file = checkpoint::export_parameters(from.directory, o.output);
+    std::printf("wrote %s from %s; load it with safetensors.torch.load_file(\"%s\")\n", file.c_str(),
+                from.directory.c_str(), file.c_str());
+    return ExitCode::ok;
+  }
   if (m.kind != "gpt" || m.norm != "pre" || m.activation != "gelu" || !m.causal || m.positions != "learned" ||
       m.head_bias) {
     fail({.code = "app.checkpoint.export",
@@ -188,7 +194,8 @@ void add_checkpoint(Command const& app, Program& program) {
        [](Program const&, Options const& o) { return verify_checkpoints(o); }},
       {"diff", "Compare two checkpoints tensor by tensor", "lamina checkpoint diff runs/a runs/b", false,
        [](Program const&, Options const& o) { return compare_checkpoints(o); }},
-      {"export", "Write Hugging Face GPT-2 weights (safetensors)", "lamina checkpoint export runs/gpt -o gpt2-hf", true,
+      {"export", "Write weights as safetensors: for Hugging Face (gpt), or under their own names (layers)",
+       "lamina checkpoint export runs/gpt -o gpt2-hf", true,
        [](Program const& p, Options const& o) { return export_checkpoint(p, o); }},
       {"import", "Make a run directory from Hugging Face GPT-2 weights",
        "lamina checkpoint import gpt2-hf -o runs/gpt2", true,

@@ -35,23 +35,26 @@ ExitCode evaluate_run(Program const& program, Options const& o, Parallel& p) {
     }
     session.initialise();
   }
-  auto const sources = data::open(config.data, config.model.context, config.model.vocab);
+  auto const sources = train::open_data(config);
   auto const& source = sources.valid ? *sources.valid : *sources.train;
   auto const e = train::evaluate(session, source, 0);
   if (p.world.rank() != 0) return ExitCode::ok;
+  bool const has_perplexity = config.model.kind != "layers";  // of a distribution over words
   if (o.json) {
-    nlohmann::ordered_json const result{{"step", found.any ? found.state.step : 0},
-                                        {"loss", e.loss},
-                                        {"perplexity", std::exp(e.loss)},
-                                        {"targets", e.targets},
-                                        {"samples", e.samples},
-                                        {"seconds", e.seconds},
-                                        {"data", sources.valid ? "valid" : "train"}};
+    nlohmann::ordered_json result{{"step", found.any ? found.state.step : 0}, {"loss", e.loss}};
+    if (has_perplexity) result["perplexity"] = std::exp(e.loss);
+    if (e.accuracy) result["accuracy"] = *e.accuracy;
+    result["targets"] = e.targets;
+    result["samples"] = e.samples;
+    result["seconds"] = e.seconds;
+    result["data"] = sources.valid ? "valid" : "train";
     std::printf("%s\n", result.dump(2).c_str());
   } else {
-    std::printf("step %lld  %s loss %.6f  perplexity %.4f  over %lld targets in %.1f s\n",
-                static_cast<long long>(found.any ? found.state.step : 0), sources.valid ? "valid" : "train", e.loss,
-                std::exp(e.loss), static_cast<long long>(e.targets), e.seconds);
+    std::printf("step %lld  %s loss %.6f", static_cast<long long>(found.any ? found.state.step : 0),
+                sources.valid ? "valid" : "train", e.loss);
+    if (has_perplexity) std::printf("  perplexity %.4f", std::exp(e.loss));
+    if (e.accuracy) std::printf("  accuracy %.4f", *e.accuracy);
+    std::printf("  over %lld targets in %.1f s\n", static_cast<long long>(e.targets), e.seconds);
   }
   return ExitCode::ok;
 }

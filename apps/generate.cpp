@@ -24,6 +24,13 @@ ExitCode generate_text(Program const& program, Options const& o, Parallel& p) {
   // Without tensor or pipeline parallelism there is nothing to share: rank 0 writes, the others wait.
   if (p.world.rank() != 0) return ExitCode::ok;
   auto const config = load_here(program, o.file, 1);
+  if (config.model.kind == "layers") {
+    fail({.code = "app.generate.model",
+          .subject = text("run '", config.run.dir, "'"),
+          .found = "a model of kind layers: numbers in, numbers out",
+          .expected = "a model over tokens, such as kind gpt",
+          .fix = text("measure this one with lamina eval ", o.file.path)});
+  }
   auto const spec = !o.tokenizer.empty()         ? o.tokenizer
                     : config.data.kind == "text" ? config.data.tokenizer
                                                  : std::string("bytes");

@@ -10,7 +10,7 @@ namespace lamina {
 namespace {
 
 // Longest prefix wins. What a user can fix in the run file is `usage`.
-constexpr std::array<std::pair<std::string_view, ExitCode>, 34> exit_codes{{
+constexpr std::array<std::pair<std::string_view, ExitCode>, 35> exit_codes{{
     {"app.", ExitCode::usage},
     {"base.fault.", ExitCode::usage},
     {"base.units.", ExitCode::usage},
@@ -27,6 +27,7 @@ constexpr std::array<std::pair<std::string_view, ExitCode>, 34> exit_codes{{
     {"device.memory.", ExitCode::memory},
     {"graph.", ExitCode::usage},
     {"io.", ExitCode::file_system},
+    {"kernels.cross_entropy.target", ExitCode::bad_input},  // a class that the model does not have
     {"kernels.embedding.id", ExitCode::bad_input},      // a token outside of the vocabulary: the data's fault
     {"kernels.head_loss.target", ExitCode::bad_input},  // likewise
     {"models.", ExitCode::usage},

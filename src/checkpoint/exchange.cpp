@@ -4,8 +4,10 @@
 #include <filesystem>
 
 #include "checkpoint/detail/manifest.hpp"
+#include "checkpoint/detail/safetensors.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
+#include "lamina/io/file.hpp"
 
 namespace lamina::checkpoint {
 namespace {
@@ -84,6 +86,31 @@ HfSizes gpt2_sizes(std::string const& checkpoint_dir) {
 void export_gpt2(std::string const& checkpoint_dir, std::string const& directory) {
   export_gpt2(directory, gpt2_sizes(checkpoint_dir),
               [&](std::string const& name) { return read_tensor(checkpoint_dir, name, Role::parameter); });
+}
+
+std::string export_parameters(std::string const& checkpoint_dir, std::string const& directory) {
+  auto const manifest = detail::read_manifest(checkpoint_dir);
+  std::vector<detail::SafeTensorHead> heads;
+  for (auto const& t : manifest.tensors) {
+    if (t.role == Role::parameter) heads.push_back({.name = t.name, .shape = t.spec.shape});
+  }
+  io::make_directories(directory);
+  auto const path = directory + "/model.safetensors";
+  detail::write_safetensors_streamed(
+      path, heads, [&](std::size_t i) { return read_tensor(checkpoint_dir, heads[i].name, Role::parameter); });
+  return path;
+}
+
+std::vector<float> read_parameter(SafeTensors const& file, std::string const& name, Shape const& shape) {
+  auto const entry = file.entries().find(name);
+  if (entry != file.entries().end() && entry->second.shape != shape) {
+    fail({.code = "checkpoint.safetensors.shape",
+          .subject = text(entry->second.file, ": ", name),
+          .found = text(entry->second.shape),
+          .expected = text(shape, ", as the model has it"),
+          .fix = "set the sizes of [model] to those of the file"});
+  }
+  return file.read(name);
 }
 
 }  // namespace lamina::checkpoint

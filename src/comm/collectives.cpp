@@ -35,36 +35,52 @@ std::int64_t share_start(std::int64_t count, int ranks, int r) {
   return (count / ranks * r + std::min<std::int64_t>(r, count % ranks)) / 16 * 16;
 }
 
-/// Cuts rows [first, first + count) of elements that start at `from` and `to` into pieces.
-void add_pieces(std::vector<detail::Piece>& pieces, char const* from, char* to, std::int64_t count, std::int64_t width,
-                std::int64_t most) {
-  for (std::int64_t at = 0; at < count; at += most) {
-    pieces.push_back({from ? from + at * width : nullptr, to ? to + at * width : nullptr, std::min(most, count - at)});
+[[noreturn]] void fail_rows(char const* what, Communicator const& c, RowCut const& cut, RowsOf of) {
+  auto const unit = of.flat ? std::string("flat rows") : text("rows of dim ", of.dim);
+  fail({.code = text("comm.", what, ".rows"),
+        .subject = text(what, " of group '", c.name(), "', rank ", c.rank(), " of ", c.size()),
+        .found = text("whole ", cut.whole.spec, ", part ", cut.part.spec, ", ", unit, " {", join(cut.rows), "}"),
+        .expected = "size + 1 ascending row numbers inside the whole; the part has this rank's rows and the same dtype",
+        .fix = "derive the part's shape from the row table"});
+}
+
+/// @throws Error "comm.<what>.rows" when a table, a part or the dim does not fit.
+void check_cuts(char const* what, Communicator const& c, std::vector<RowCut> const& cuts, RowsOf of) {
+  for (auto const& cut : cuts) {
+    auto const& shape = cut.whole.spec.shape;
+    auto const& rows = cut.rows;
+    bool fits = shape.ndim() > 0 && (of.flat || (of.dim >= 0 && of.dim < shape.ndim())) &&
+                std::ssize(rows) == c.size() + 1 && std::is_sorted(rows.begin(), rows.end()) && rows.front() >= 0;
+    if (fits) {
+      auto const view = detail::view_rows(shape, of);
+      auto const needed = view.outer * (rows[c.rank() + 1] - rows[c.rank()]) * view.inner;
+      auto const count = cut.part.spec.count();
+      fits = rows.back() <= view.rows && (of.flat ? count >= needed : count == needed);
+    }
+    if (!fits || cut.part.spec.dtype != cut.whole.spec.dtype || cut.whole.spec.dtype != cuts[0].whole.spec.dtype) {
+      fail_rows(what, c, cut, of);
+    }
   }
 }
 
-struct RowShares {
-  std::int64_t row_count;  // elements of a row
-  bool fits;
-};
-
-RowShares check_rows(TensorRef const& whole, TensorRef const& part, std::vector<std::int64_t> const& rows, int rank,
-                     int size) {
-  auto const& shape = whole.spec.shape;
-  auto const row_count = shape.ndim() > 0 ? shape.count(1, shape.ndim()) : 1;
-  bool const table = std::ssize(rows) == size + 1 && std::is_sorted(rows.begin(), rows.end()) && rows.front() >= 0 &&
-                     shape.ndim() > 0 && rows.back() <= shape[0];
-  return {row_count, table && part.spec.dtype == whole.spec.dtype &&
-                         part.spec.count() == (rows[rank + 1] - rows[rank]) * row_count};
-}
-
-[[noreturn]] void fail_rows(char const* what, Communicator const& c, TensorRef const& whole, TensorRef const& part,
-                            std::vector<std::int64_t> const& rows) {
-  fail({.code = text("comm.", what, ".rows"),
-        .subject = text(what, " of group '", c.name(), "', rank ", c.rank(), " of ", c.size()),
-        .found = text("whole ", whole.spec, ", part ", part.spec, ", rows {", join(rows), "}"),
-        .expected = "size + 1 ascending row numbers inside the whole; the part has this rank's rows and the same dtype",
-        .fix = "derive the part's shape from the row table"});
+/// What each rank owns. A segment of this rank joins the whole and the part, in the direction of `gathers`.
+std::vector<detail::Share> shares_of(std::vector<RowCut> const& cuts, RowsOf of, int rank, int size, bool gathers) {
+  std::vector<detail::Share> shares;
+  auto const width = cuts.empty() ? 1 : sizeof_dtype(cuts[0].whole.spec.dtype);
+  for (int r = 0; r < size; ++r) {
+    auto& share = shares.emplace_back(width, size);
+    for (auto const& cut : cuts) {
+      auto const view = detail::view_rows(cut.whole.spec.shape, of);
+      auto const count = (cut.rows[r + 1] - cut.rows[r]) * view.inner;
+      for (std::int64_t o = 0; o < view.outer && count > 0; ++o) {
+        auto* const whole = cut.whole.as<char>() + (o * view.rows + cut.rows[r]) * view.inner * width;
+        auto* const part = r == rank ? cut.part.as<char>() + o * count * width : nullptr;
+        share.add({gathers ? part : whole, gathers ? whole : part, count});
+      }
+    }
+    share.close();
+  }
+  return shares;
 }
 
 }  // namespace
@@ -75,11 +91,11 @@ std::unique_ptr<device::Task> Communicator::make_all_reduce(std::vector<TensorRe
   for (auto const& t : tensors) count += t.spec.count();
   if (size() == 1 || count == 0) return std::make_unique<Nothing>();
   auto const dtype = tensors[0].spec.dtype;
-  auto const width = sizeof_dtype(dtype), most = reduction_piece_bytes(size()) / width;
-  if (count * width <= small_reduction_bytes) {
+  auto const width = sizeof_dtype(dtype);
+  if (count * width <= direct_reduction_bytes(size())) {
     return std::make_unique<detail::SmallAllReduce>(channel(), std::move(tensors), op);
   }
-  std::vector<std::vector<detail::Piece>> shares(size());
+  std::vector<detail::Share> shares(size(), detail::Share(width, size()));
   std::int64_t before = 0;  // elements of earlier tensors
   for (auto const& t : tensors) {
     for (int r = 0; r < size(); ++r) {
@@ -87,41 +103,30 @@ std::unique_ptr<device::Task> Communicator::make_all_reduce(std::vector<TensorRe
       auto const last = std::min(share_start(count, size(), r + 1), before + t.spec.count());
       if (first >= last) continue;
       auto* const data = t.as<char>() + (first - before) * width;
-      add_pieces(shares[r], data, data, last - first, width, most);
+      shares[r].add({data, data, last - first});
     }
     before += t.spec.count();
   }
+  for (auto& share : shares) share.close();
   return std::make_unique<detail::Exchange>(channel(), "all_reduce", detail::Exchange::Phases{true, true}, dtype, op,
                                             std::move(shares));
 }
 
-std::unique_ptr<device::Task> Communicator::make_reduce_scatter(TensorRef in, TensorRef out,
-                                                                std::vector<std::int64_t> rows) const {
-  check_dtypes({in}, Reduce::sum, name());
-  auto const [row, fits] = check_rows(in, out, rows, rank(), size());
-  if (!fits) fail_rows("reduce_scatter", *this, in, out, rows);
-  auto const width = sizeof_dtype(in.spec.dtype), most = reduction_piece_bytes(size()) / width;
-  std::vector<std::vector<detail::Piece>> shares(size());
-  for (int r = 0; r < size(); ++r) {
-    add_pieces(shares[r], in.as<char>() + rows[r] * row * width, r == rank() ? out.as<char>() : nullptr,
-               (rows[r + 1] - rows[r]) * row, width, most);
-  }
+std::unique_ptr<device::Task> Communicator::make_reduce_scatter(std::vector<RowCut> cuts, RowsOf of, Reduce op) const {
+  std::vector<TensorRef> wholes;
+  for (auto const& cut : cuts) wholes.push_back(cut.whole);
+  check_dtypes(wholes, op, name());
+  check_cuts("reduce_scatter", *this, cuts, of);
   return std::make_unique<detail::Exchange>(channel(), "reduce_scatter", detail::Exchange::Phases{true, false},
-                                            in.spec.dtype, Reduce::sum, std::move(shares));
+                                            cuts.empty() ? DType::f32 : cuts[0].whole.spec.dtype, op,
+                                            shares_of(cuts, of, rank(), size(), /*gathers=*/false));
 }
 
-std::unique_ptr<device::Task> Communicator::make_all_gather(TensorRef in, TensorRef out,
-                                                            std::vector<std::int64_t> rows) const {
-  auto const [row, fits] = check_rows(out, in, rows, rank(), size());
-  if (!fits) fail_rows("all_gather", *this, out, in, rows);
-  auto const width = sizeof_dtype(in.spec.dtype), most = reduction_piece_bytes(size()) / width;
-  std::vector<std::vector<detail::Piece>> shares(size());
-  for (int r = 0; r < size(); ++r) {
-    add_pieces(shares[r], r == rank() ? in.as<char>() : nullptr, out.as<char>() + rows[r] * row * width,
-               (rows[r + 1] - rows[r]) * row, width, most);
-  }
+std::unique_ptr<device::Task> Communicator::make_all_gather(std::vector<RowCut> cuts, RowsOf of) const {
+  check_cuts("all_gather", *this, cuts, of);
   return std::make_unique<detail::Exchange>(channel(), "all_gather", detail::Exchange::Phases{false, true},
-                                            in.spec.dtype, Reduce::sum, std::move(shares));
+                                            cuts.empty() ? DType::f32 : cuts[0].whole.spec.dtype, Reduce::sum,
+                                            shares_of(cuts, of, rank(), size(), /*gathers=*/true));
 }
 
 std::unique_ptr<device::Task> Communicator::make_broadcast(TensorRef t, int root) const {
@@ -159,11 +164,11 @@ void Communicator::all_reduce(device::Stream& stream, TensorRef t, Reduce op) {
 }
 
 void Communicator::reduce_scatter(device::Stream& stream, TensorRef in, TensorRef out, std::vector<std::int64_t> rows) {
-  stream.enqueue(make_reduce_scatter(in, out, std::move(rows)));
+  stream.enqueue(make_reduce_scatter({{in, out, std::move(rows)}}));
 }
 
 void Communicator::all_gather(device::Stream& stream, TensorRef in, TensorRef out, std::vector<std::int64_t> rows) {
-  stream.enqueue(make_all_gather(in, out, std::move(rows)));
+  stream.enqueue(make_all_gather({{out, in, std::move(rows)}}));
 }
 
 void Communicator::broadcast(device::Stream& stream, TensorRef t, int root) { stream.enqueue(make_broadcast(t, root)); }

@@ -95,7 +95,7 @@ void Communicator::broadcast_bytes(std::string& bytes, int root) const {
 std::vector<std::int64_t> Communicator::starts_of(std::int64_t mine) const {
   std::vector<std::int64_t> rows(size() + 1), lengths(size());
   std::iota(rows.begin(), rows.end(), 0);
-  run(make_all_gather(integer_ref(mine), {lengths.data(), {DType::i64, {size()}}}, rows));
+  run(make_all_gather({{{lengths.data(), {DType::i64, {size()}}}, integer_ref(mine), rows}}));
   rows[0] = 0;
   std::partial_sum(lengths.begin(), lengths.end(), rows.begin() + 1);
   return rows;
@@ -122,7 +122,7 @@ std::vector<std::string> Communicator::gather_bytes(std::string const& bytes, in
 std::vector<std::string> Communicator::all_gather_bytes(std::string const& bytes) const {
   auto const rows = starts_of(static_cast<std::int64_t>(bytes.size()));
   std::string joined(static_cast<std::size_t>(rows.back()), '\0');
-  run(make_all_gather(bytes_ref(bytes), bytes_ref(joined), rows));
+  run(make_all_gather({{bytes_ref(joined), bytes_ref(bytes), rows}}));
   std::vector<std::string> all;
   for (int r = 0; r < size(); ++r) {
     all.push_back(joined.substr(static_cast<std::size_t>(rows[r]), static_cast<std::size_t>(rows[r + 1] - rows[r])));

@@ -106,9 +106,17 @@ Value value_of(toml::node const& node) {
       v.of = std::move(items);
       break;
     }
-    case toml::node_type::table:
-      v.shown = "a table";
+    case toml::node_type::table: {
+      Value::Table members;
+      std::vector<std::string> shown;
+      for (auto const& [name, member] : *node.as_table()) {
+        members.emplace_back(std::string(name.str()), value_of(member));
+        shown.push_back(text(name.str(), " = ", members.back().second.shown));
+      }
+      v.shown = shown.empty() ? "a table {}" : shortened(text("{ ", join(shown), " }"));
+      v.of = std::move(members);
       break;
+    }
     default:
       v.shown = "a date or time";
       break;

@@ -28,6 +28,22 @@ constexpr std::array<PresetRow, 6> rows{{
     {"gpt2-1.5b", "GPT-2 XL", 48, 1600, 25, 1024, 8, 1, 2e-4},
 }};
 
+/// A classifier of 10 classes over 64 numbers, and data that need no file.
+Preset mlp_preset() {
+  Preset p{.name = "mlp",
+           .help = "a small feed-forward classifier of numbers in a table (.csv, .csv.gz), or of synthetic data",
+           .model = {},
+           .global = 32,
+           .micro = 32,
+           .lr = 1e-3};
+  p.model.kind = "layers";
+  p.model.input = {64};
+  p.model.network = {{.op = "linear", .name = "fc1", .out = 128},
+                     {.op = "relu", .name = "relu1"},
+                     {.op = "linear", .name = "fc2", .out = 10}};
+  return p;
+}
+
 std::string default_text(detail::Key const& key) {
   static RunConfig const defaults;
   return key.limits.required ? "" : detail::to_toml(key, defaults);
@@ -47,8 +63,10 @@ RunConfig config_of(NewRun const& options, Preset const& preset) {
   c.run.dir = options.dir.empty() ? text("runs/", preset.name) : options.dir;
   c.run.steps = 1000;
   c.model = preset.model;
-  c.data.train = options.data.empty() ? std::vector<std::string>{"data/*.txt"} : options.data;
-  c.data.kind = ends_in_tokens(c.data.train.front()) ? "tokens" : "text";
+  bool const numbers = preset.model.kind == "layers";
+  c.data.train = options.data.empty() && !numbers ? std::vector<std::string>{"data/*.txt"} : options.data;
+  c.data.kind = numbers ? (options.data.empty() ? "synthetic" : "table")
+                        : (ends_in_tokens(c.data.train.front()) ? "tokens" : "text");
   c.data.valid_fraction = 0.05;
   // Shards do not say what they were made with; GPT-2's vocabulary is what the usual tools take.
   if (c.data.kind == "tokens") c.model.vocab = gpt2_vocab;
@@ -90,6 +108,7 @@ std::vector<Preset> const& presets() {
       p.model.layers = r.layers, p.model.hidden = r.hidden, p.model.heads = r.heads, p.model.context = r.context;
       list.push_back(std::move(p));
     }
+    list.push_back(mlp_preset());
     return list;
   }();
   return all;
@@ -115,7 +134,7 @@ std::string new_run_file(NewRun const& options) {
   for (auto const& section : detail::all_sections()) {
     std::string lines;
     for (auto const& key : detail::all_keys()) {
-      if (key.section == section && has_a_choice(key)) lines += line_of(key, config);
+      if (key.section == section && has_a_choice(key) && detail::is_of_kind(key, config)) lines += line_of(key, config);
     }
     if (!lines.empty()) out += text("\n[", section, "]\n", lines);
   }

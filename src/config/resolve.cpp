@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <numeric>
 
 #include "config/detail/keys.hpp"
 #include "lamina/base/error.hpp"
@@ -38,6 +39,29 @@ void resolve_mesh(Mesh& mesh, std::int64_t world, std::vector<ErrorInfo>& proble
                                          : text("start a multiple of ", others, " ranks, or take ", meshes_of(world))});
 }
 
+/// One share per replica, each of them enough for a sample.
+void resolve_shares(RunConfig const& config, std::vector<ErrorInfo>& problems) {
+  auto const& shares = config.batch.shares;
+  if (shares.empty() || !problems.empty()) return;
+  if (std::ssize(shares) != config.mesh.dp) {
+    problems.push_back({.code = "config.batch.shares",
+                        .subject = "batch.shares",
+                        .found = text(shares.size(), " shares, mesh.dp = ", config.mesh.dp),
+                        .expected = "one share per replica",
+                        .fix = text("give ", config.mesh.dp, " of them, or []")});
+    return;
+  }
+  auto const samples = replica_samples(config);
+  auto const none = std::find(samples.begin(), samples.end(), 0);
+  if (none == samples.end()) return;
+  problems.push_back({.code = "config.batch.replicas",
+                      .subject = text("replica ", none - samples.begin(), " would have no sample in any step"),
+                      .found = text("batch.shares = [", join(shares), "], batch.global = ", config.batch.global,
+                                    ", batch.micro = ", config.batch.micro),
+                      .expected = "at least one micro-batch for each replica",
+                      .fix = "raise batch.global, lower batch.micro, or take shares that are more alike"});
+}
+
 }  // namespace
 
 void resolve(RunConfig& config, std::int64_t world_size) {
@@ -63,6 +87,7 @@ void resolve(RunConfig& config, std::int64_t world_size) {
                         .fix = text("raise batch.global to ", config.mesh.dp, " or more, or start at most ",
                                     batch.global * config.mesh.tp * config.mesh.pp, " ranks")});
   }
+  resolve_shares(config, problems);
   auto& model = config.model;
   if (model.kind == "gpt" && (model.layers == 0 || model.hidden == 0 || model.heads == 0)) {
     problems.push_back({.code = "config.model.sizes",
@@ -79,9 +104,9 @@ void resolve(RunConfig& config, std::int64_t world_size) {
   fail_if_any(problems);
 }
 
-std::int64_t micro_batches(RunConfig const& config) {
-  auto const per_pass = config.mesh.dp * config.batch.micro;
-  if (per_pass < 1 || config.batch.global < 1) {
+std::vector<std::int64_t> replica_samples(RunConfig const& config) {
+  auto const dp = config.mesh.dp, global = config.batch.global, micro = config.batch.micro;
+  if (dp < 1 || micro < 1 || global < 1) {
     fail({.code = "config.batch.unresolved",
           .subject = "the number of micro-batches",
           .found = text("mesh.dp = ", config.mesh.dp, ", batch.global = ", config.batch.global,
@@ -89,7 +114,27 @@ std::int64_t micro_batches(RunConfig const& config) {
           .expected = "a resolved run",
           .fix = "call config::resolve first"});
   }
-  return (config.batch.global + per_pass - 1) / per_pass;
+  std::vector<std::int64_t> samples(static_cast<std::size_t>(dp));
+  auto const& shares = config.batch.shares;
+  if (shares.size() != samples.size()) {
+    for (std::int64_t r = 0; r < dp; ++r) samples[static_cast<std::size_t>(r)] = global / dp + (r < global % dp ? 1 : 0);
+    return samples;
+  }
+  // Whole micro-batches as far as they go: a replica's last one is padded otherwise.
+  auto const all = std::accumulate(shares.begin(), shares.end(), std::int64_t{0}), passes = (global + micro - 1) / micro;
+  std::int64_t shared = 0, before = 0;
+  for (std::size_t r = 0; r < samples.size(); ++r) {
+    shared += shares[r];
+    auto const end = std::min(global, (2 * passes * shared + all) / (2 * all) * micro);
+    samples[r] = end - before;
+    before = end;
+  }
+  return samples;
+}
+
+std::int64_t micro_batches(RunConfig const& config) {
+  auto const samples = replica_samples(config);
+  return (*std::max_element(samples.begin(), samples.end()) + config.batch.micro - 1) / config.batch.micro;
 }
 
 }  // namespace lamina::config

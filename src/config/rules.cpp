@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "config/detail/keys.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/base/units.hpp"
 
@@ -35,6 +36,77 @@ class Rules {
                           .found = text("model.hidden = ", m.hidden, ", model.heads = ", m.heads),
                           .expected = "model.heads divides model.hidden",
                           .fix = text("take model.heads from {", divisors_near(m.hidden, m.heads), "}")});
+    }
+  }
+
+  /// A network of layers: its input and its list.
+  void network() {
+    auto const& m = c_.model;
+    if (m.kind == "gpt" && !m.network.empty() && !has_problem("model.layers")) {
+      add("model.layers", {.code = "config.model.layers",
+                           .subject = "model.layers of kind \"gpt\"",
+                           .found = "a list of layers",
+                           .expected = "the number of blocks",
+                           .fix = "write layers = 12, or kind = \"layers\""});
+    }
+    if (m.kind != "layers") return;
+    if (m.network.empty() && !has_problem("model.layers")) {
+      add(given_.contains("model.layers") ? "model.layers" : "model.kind",
+          {.code = "config.model.required",
+           .subject = "model.layers is required for kind = \"layers\"",
+           .found = m.layers > 0 ? text(m.layers) : std::string("no such key"),
+           .expected = "a list of tables, one a layer",
+           .fix = "write layers = [{ op = \"linear\", out = 500 }, { op = \"relu\" }, { op = \"linear\", out = 10 }]"});
+    }
+    if (m.input.empty() && !has_problem("model.input")) {
+      add(given_.contains("model.input") ? "model.input" : "model.kind",
+          {.code = "config.model.required",
+           .subject = "model.input is required for kind = \"layers\"",
+           .found = given_.contains("model.input") ? "[]" : "no such key",
+           .expected = "the extents of a sample's input",
+           .fix = "write input = [20], or input = [28, 28] with { op = \"flatten\" } as the first layer"});
+    }
+    if (m.input.size() > 5) {
+      add("model.input", {.code = "config.model.input",
+                          .subject = "model.input",
+                          .found = text(m.input.size(), " dims"),
+                          .expected = "at most 5",
+                          .fix = "join some of them: a linear layer sees a row of numbers"});
+    }
+  }
+
+  /// Keys that the kind has no use for: their values would be ignored.
+  void kinds() {
+    static RunConfig const defaults;
+    for (auto const& key : all_keys()) {
+      auto const name = text(key.section, '.', key.name);
+      if (is_of_kind(key, c_) || !given_.contains(name) || to_toml(key, c_) == to_toml(key, defaults)) continue;
+      auto const& kind = key.section == "model" ? c_.model.kind : c_.data.kind;
+      add(name, {.code = text("config.", key.section, ".of_kind"),
+                 .subject = text(name, " means nothing for ", key.section, ".kind = \"", kind, '"'),
+                 .found = text(key.name, " = ", to_toml(key, c_)),
+                 .expected = text("this key with kind ", join(words_of(key.limits.of), " or "), " only"),
+                 .fix = "remove it, or correct the kind"});
+    }
+    bool const samples = c_.data.kind == "table" || c_.data.kind == "synthetic";
+    bool const tokens = c_.data.kind != "table";
+    bool const fits = c_.model.kind == "gpt" ? tokens : c_.model.kind != "layers" || samples;
+    if (!fits && !c_.data.kind.empty()) {
+      add("data.kind", {.code = "config.data.model",
+                        .subject = "the data do not fit the model",
+                        .found = text("data.kind = \"", c_.data.kind, "\", model.kind = \"", c_.model.kind, '"'),
+                        .expected = c_.model.kind == "gpt" ? "data of kind tokens, text or synthetic for a gpt"
+                                                           : "data of kind table or synthetic for a network of layers",
+                        .fix = "correct one of the two kinds"});
+    }
+    if (c_.data.train.empty() && c_.data.kind != "synthetic" && !has_problem("data.train")) {
+      bool const given = given_.contains("data.train");
+      add(given ? "data.train" : "data.kind",
+          {.code = given ? "config.data.empty" : "config.data.required",
+           .subject = "data.train is required",
+           .found = given ? "[]" : "no such key",
+           .expected = "a list of texts: files or patterns",
+           .fix = "add it below [data]; `lamina new` writes a run file that works"});
     }
   }
 
@@ -98,6 +170,63 @@ class Rules {
                        .fix = "order = [\"pp\", \"dp\", \"tp\"]"});
   }
 
+  void pipeline() {
+    auto const& p = c_.pipeline;
+    if ((p.schedule == "file") == p.file.empty()) {
+      add(p.file.empty() ? "pipeline.schedule" : "pipeline.file",
+          {.code = "config.pipeline.file",
+           .subject = "pipeline.file and schedule = \"file\" belong together",
+           .found = text("schedule = \"", p.schedule, "\", file = \"", p.file, '"'),
+           .expected = "both or neither",
+           .fix =
+               p.file.empty() ? "name the file of the schedule: file = \"my.schedule\"" : "write schedule = \"file\""});
+    }
+    auto const stages = c_.mesh.pp * p.chunks;
+    if (!p.stages.blocks.empty() && std::ssize(p.stages.blocks) != stages) {
+      add("pipeline.stages",
+          {.code = "config.pipeline.stages",
+           .subject = "pipeline.stages gives another number of stages than the mesh",
+           .found = text(p.stages.blocks.size(), " counts, mesh.pp = ", c_.mesh.pp, ", pipeline.chunks = ", p.chunks),
+           .expected = text("mesh.pp * pipeline.chunks = ", stages, " counts of blocks"),
+           .fix = "give one count per stage, or \"auto\""});
+    }
+    for (auto const& list : p.stages.lists) {
+      if (list.at < c_.mesh.pp) continue;
+      add("pipeline.stages", {.code = "config.pipeline.stages",
+                              .subject = text("pipeline.stages: layers ", join(list.layers)),
+                              .found = text("at = ", list.at, ", mesh.pp = ", c_.mesh.pp),
+                              .expected = text("a pp coordinate, 0 to ", c_.mesh.pp - 1),
+                              .fix = text("correct it, or set mesh.pp = ", list.at + 1)});
+    }
+    if (!p.stages.lists.empty() && p.chunks > 1) {
+      add("pipeline.chunks", {.code = "config.pipeline.stages",
+                              .subject = "pipeline.chunks beside lists of layers",
+                              .found = text("chunks = ", p.chunks, ", ", p.stages.lists.size(), " lists"),
+                              .expected = "chunks = 1: lists may repeat a coordinate",
+                              .fix = "remove chunks"});
+    }
+  }
+
+  void shares() {
+    auto const& b = c_.batch;
+    if (b.shares.empty()) return;
+    if (c_.parallel.zero >= 2) {
+      add("batch.shares", {.code = "config.batch.shares",
+                           .subject = "batch.shares with ZeRO stage 2 or 3",
+                           .found = text("shares = [", join(b.shares), "], parallel.zero = ", c_.parallel.zero),
+                           .expected = "parallel.zero = 0 or 1: under 2 and 3 the replicas exchange gradients or "
+                                       "parameters in every micro-batch, so all need the same number of them",
+                           .fix = "set parallel.zero = 1"});
+    }
+    if (b.per_replica > 0) {
+      add("batch.shares", {.code = "config.batch.shares",
+                           .subject = "batch.shares beside batch.per_replica",
+                           .found = text("shares = [", join(b.shares), "], per_replica = ", b.per_replica),
+                           .expected = "batch.global, which is what the shares divide",
+                           .fix = "give batch.global instead of per_replica"});
+    }
+  }
+
   void watchdog() {
     auto const& w = c_.watchdog;
     if (w.report_seconds == 0 || w.abort_seconds == 0 || w.report_seconds <= w.abort_seconds) return;
@@ -130,10 +259,14 @@ class Rules {
 void check_rules(RunConfig& config, Places const& given, std::vector<Problem>& problems) {
   Rules rules(config, given, problems);
   rules.model();
+  rules.network();
+  rules.kinds();
   rules.data();
   rules.batch();
   rules.lr_schedule();
   rules.mesh();
+  rules.pipeline();
+  rules.shares();
   rules.watchdog();
 }
 

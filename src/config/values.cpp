@@ -4,6 +4,8 @@
 #include <array>
 #include <cmath>
 
+#include "config/detail/layer.hpp"
+#include "config/detail/lists.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/base/units.hpp"
 
@@ -26,6 +28,7 @@ class Storing {
       if (auto* const* i = std::get_if<std::int64_t*>(&field))
         **i = static_cast<std::int64_t>(key_.limits.automatic_value);
       if (auto* const* d = std::get_if<double*>(&field)) **d = key_.limits.automatic_value;
+      if (auto const* l = std::get_if<Layers>(&field)) *l->count = 0, l->list->clear();
       return std::nullopt;
     }
     switch (key_.kind) {
@@ -49,6 +52,14 @@ class Storing {
         return store_integers(*std::get<std::vector<std::int64_t>*>(field));
       case Kind::two_reals:
         return store_two(std::get<TwoReals>(field));
+      case Kind::layers:
+        return store_layers(std::get<Layers>(field));
+      case Kind::names:
+        return read_names(value_, name(), *std::get<std::vector<std::string>*>(field));
+      case Kind::stages:
+        return read_stages(value_, name(), *std::get<Stages*>(field));
+      case Kind::splits:
+        return read_splits(value_, name(), *std::get<std::vector<LayerSplit>*>(field));
       case Kind::fixed:
         break;
     }
@@ -89,7 +100,7 @@ class Storing {
   std::optional<ErrorInfo> store_text(std::string& to) {
     auto const s = as_text();
     if (!s) return type_problem();
-    if (s->empty()) return problem("empty", "write a text that is not empty");
+    if (s->empty() && !key_.limits.may_be_empty) return problem("empty", "write a text that is not empty");
     if (s->find('\0') != s->npos) return problem("type", "remove the zero byte");
     to = *s;
     return std::nullopt;
@@ -204,6 +215,23 @@ class Storing {
     if (auto p = store_real((*items)[0], first)) return p;
     if (auto p = store_real((*items)[1], second)) return p;
     *to.first = first, *to.second = second;
+    return std::nullopt;
+  }
+
+  std::optional<ErrorInfo> store_layers(Layers to) const {
+    auto const* items = std::get_if<std::vector<Value>>(&value_.of);
+    if (!items) {
+      if (auto p = store_integer(value_, *to.count)) return p;
+      to.list->clear();
+      return std::nullopt;
+    }
+    std::vector<LayerSpec> list(items->size());
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      if (auto p = read_layer((*items)[i], text(name(), '[', i, ']'), list[i])) return p;
+    }
+    if (list.empty()) return problem("empty", "name at least one layer: layers = [{ op = \"linear\", out = 10 }]");
+    *to.count = 0;
+    *to.list = std::move(list);
     return std::nullopt;
   }
 

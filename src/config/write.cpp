@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "config/detail/keys.hpp"
+#include "config/detail/lists.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/base/units.hpp"
 
@@ -12,14 +13,6 @@ namespace {
 std::string number(double x) {
   auto s = exact(x);
   if (s.ends_with(".0") && s.size() > 3) s.resize(s.size() - 2);  // "4096", but "0.0" and "1.0"
-  return s;
-}
-
-// As people write it: 6e-4, where the shortest text of the library is 6e-04.
-std::string real(double x) {
-  auto s = exact(x);
-  auto const e = s.find('e');
-  if (e != s.npos && e + 2 < s.size() && s[e + 2] == '0') s.erase(e + 2, 1);
   return s;
 }
 
@@ -44,7 +37,27 @@ std::string list_text(List const& items, F const& item) {
   return text('[', join(words), ']');
 }
 
+/// A layer with the keys that its op has, defaults left out.
+std::string layer_text(LayerSpec const& layer) {
+  static LayerSpec const plain;
+  std::vector<std::string> words;
+  if (!layer.name.empty()) words.push_back(text("name = ", quoted(layer.name)));
+  words.push_back(text("op = ", quoted(layer.op)));
+  if (layer.out != plain.out) words.push_back(text("out = ", layer.out));
+  if (layer.bias != plain.bias) words.push_back(text("bias = ", layer.bias ? "true" : "false"));
+  if (layer.p != plain.p) words.push_back(text("p = ", real_text(layer.p)));
+  return text("{ ", join(words), " }");
+}
+
 }  // namespace
+
+// As people write it: 6e-4, where the shortest text of the library is 6e-04.
+std::string real_text(double x) {
+  auto s = exact(x);
+  auto const e = s.find('e');
+  if (e != s.npos && e + 2 < s.size() && s[e + 2] == '0') s.erase(e + 2, 1);
+  return s;
+}
 
 std::string quoted(std::string_view s) {
   std::string r = "\"";
@@ -86,6 +99,14 @@ std::string describe(Key const& key) {
       return text("a list of integers, ", range_text(key));
     case Kind::two_reals:
       return text("a list of two numbers, ", range_text(key));
+    case Kind::layers:
+      return text("an integer, ", range_text(key), or_automatic, ", or a list of tables with op, name, out, bias, p");
+    case Kind::names:
+      return std::string(names_form);
+    case Kind::stages:
+      return std::string(stages_form);
+    case Kind::splits:
+      return std::string(splits_form);
     case Kind::fixed:
       return std::string(key.limits.fixed);
   }
@@ -103,7 +124,7 @@ std::string to_toml(Key const& key, RunConfig const& config) {
     case Kind::text:
     case Kind::choice: {
       auto const& s = *std::get<std::string*>(field);
-      return s.empty() ? "" : quoted(s);
+      return s.empty() && !key.limits.may_be_empty ? "" : quoted(s);
     }
     case Kind::boolean:
       return *std::get<bool*>(field) ? "true" : "false";
@@ -113,7 +134,7 @@ std::string to_toml(Key const& key, RunConfig const& config) {
     }
     case Kind::real: {
       auto const d = *std::get<double*>(field);
-      return automatic(d) ? quoted(key.limits.automatic) : real(d);
+      return automatic(d) ? quoted(key.limits.automatic) : real_text(d);
     }
     case Kind::bytes: {
       auto const i = *std::get<std::int64_t*>(field);
@@ -127,8 +148,19 @@ std::string to_toml(Key const& key, RunConfig const& config) {
       return list_text(*std::get<std::vector<std::int64_t>*>(field), [](std::int64_t i) { return text(i); });
     case Kind::two_reals: {
       auto const two = std::get<TwoReals>(field);
-      return text('[', real(*two.first), ", ", real(*two.second), ']');
+      return text('[', real_text(*two.first), ", ", real_text(*two.second), ']');
     }
+    case Kind::layers: {
+      auto const layers = std::get<Layers>(field);
+      if (!layers.list->empty()) return list_text(*layers.list, layer_text);
+      return automatic(static_cast<double>(*layers.count)) ? quoted(key.limits.automatic) : text(*layers.count);
+    }
+    case Kind::names:
+      return names_text(*std::get<std::vector<std::string>*>(field));
+    case Kind::stages:
+      return stages_text(*std::get<Stages*>(field));
+    case Kind::splits:
+      return splits_text(*std::get<std::vector<LayerSplit>*>(field));
     case Kind::fixed:
       break;
   }

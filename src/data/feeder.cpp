@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <condition_variable>
+#include <cstddef>
+#include <cstring>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -14,10 +16,14 @@ struct Feeder::Impl {
   bool shuffle;
   std::int64_t seed, origin;
 
-  // Two steps of tokens: one that is read from, one that the thread fills.
+  std::vector<Field> fields;
+  std::vector<std::size_t> bytes;  // of one sample of a field
+
+  // Two steps: one that is read from, one that the thread fills.
   struct Step {
     std::int64_t number = 0;  // 0: empty
-    std::vector<std::int32_t> inputs, targets;
+    std::vector<std::vector<std::byte>> fields;
+    std::vector<void*> places;  // of the sample that is being read
     std::exception_ptr error;
   };
   Step ready, next;
@@ -30,14 +36,17 @@ struct Feeder::Impl {
   void fill(Step& step, std::int64_t number) const {
     step.number = number;
     step.error = nullptr;
-    auto const length = source.tokens_per_sample();
     try {
-      std::fill(step.inputs.begin(), step.inputs.end(), 0);
-      std::fill(step.targets.begin(), step.targets.end(), -1);  // padding is ignored by the loss
+      for (std::size_t f = 0; f < fields.size(); ++f) {
+        std::fill(step.fields[f].begin(), step.fields[f].end(), std::byte{fields[f].padding});
+      }
       for (std::int64_t i = 0; i < count; ++i) {
         auto const position = origin + (number - 1) * global + first + i;
         auto const sample = sample_at(position, source.samples(), shuffle, seed);
-        source.read(sample, step.inputs.data() + i * length, step.targets.data() + i * length);
+        for (std::size_t f = 0; f < fields.size(); ++f) {
+          step.places[f] = step.fields[f].data() + static_cast<std::size_t>(i) * bytes[f];
+        }
+        source.fill(sample, step.places);
       }
     } catch (...) {
       step.error = std::current_exception();
@@ -87,13 +96,19 @@ Feeder::Feeder(Source const& source, std::int64_t global, std::int64_t micro, st
                        .shuffle = shuffle,
                        .seed = seed,
                        .origin = origin,
+                       .fields = source.fields(),
+                       .bytes = {},
                        .ready = {},
                        .next = {},
                        .mutex = {},
                        .changed = {},
                        .thread = {}});
-  auto const elements = static_cast<std::size_t>(impl_->micro_batches * micro * source.tokens_per_sample());
-  for (auto* step : {&impl_->ready, &impl_->next}) step->inputs.resize(elements), step->targets.resize(elements);
+  auto const samples = static_cast<std::size_t>(impl_->micro_batches * micro);
+  for (auto const& f : impl_->fields) impl_->bytes.push_back(static_cast<std::size_t>(f.sample.bytes()));
+  for (auto* step : {&impl_->ready, &impl_->next}) {
+    for (auto const bytes : impl_->bytes) step->fields.emplace_back(samples * bytes);
+    step->places.resize(impl_->fields.size());
+  }
   impl_->thread = std::thread([impl = impl_.get()] { impl->work(); });
 }
 
@@ -106,15 +121,16 @@ Feeder::~Feeder() {
   impl_->thread.join();
 }
 
-void Feeder::read(std::int64_t step, std::int64_t m, std::span<std::int32_t> inputs, std::span<std::int32_t> targets) {
+void Feeder::read(std::int64_t step, std::int64_t m, std::span<void* const> to) {
   if (impl_->ready.number != step) impl_->take(step);
   if (impl_->ready.error) {
     impl_->ready.number = 0;
     std::rethrow_exception(impl_->ready.error);
   }
-  auto const size = impl_->micro * impl_->source.tokens_per_sample();
-  std::copy_n(impl_->ready.inputs.data() + m * size, size, inputs.data());
-  std::copy_n(impl_->ready.targets.data() + m * size, size, targets.data());
+  for (std::size_t f = 0; f < to.size(); ++f) {
+    auto const size = static_cast<std::size_t>(impl_->micro) * impl_->bytes[f];
+    if (to[f] != nullptr) std::memcpy(to[f], impl_->ready.fields[f].data() + static_cast<std::size_t>(m) * size, size);
+  }
 }
 
 std::int64_t Feeder::first_sample() const { return impl_->first; }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "data/detail/file.hpp"
+#include "data/detail/numbers.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/data/token_file.hpp"
@@ -41,7 +42,7 @@ class MemoryTokens final : public TokenFile {
 };
 
 /// Samples of several files one after the other.
-class FilesSource final : public Source {
+class FilesSource final : public TokenSource {
  public:
   FilesSource(Files files, std::int64_t tokens, std::int64_t vocab)
       : files_(std::move(files)), tokens_(tokens), vocab_(vocab) {
@@ -123,7 +124,19 @@ std::string read_text(std::string const& path) {
   return content;
 }
 
-Sources open(config::Data const& config, std::int64_t tokens_per_sample, std::int64_t vocab) {
+std::vector<Field> TokenSource::fields() const {
+  TensorSpec const ids{DType::i32, {tokens_per_sample()}};
+  return {{.name = "tokens", .sample = ids}, {.name = "targets", .sample = ids, .padding = 0xff}};
+}
+
+void TokenSource::fill(std::int64_t sample, std::span<void* const> to) const {
+  read(sample, static_cast<std::int32_t*>(to[0]), static_cast<std::int32_t*>(to[1]));
+}
+
+Sources open(config::Data const& config, Demand const& demand) {
+  if (config.kind == "table") return detail::open_table(config, demand);
+  if (config.kind == "synthetic") return detail::open_synthetic(config, demand);
+  auto const tokens_per_sample = demand.tokens, vocab = demand.vocab;
   auto const tokenizer = Tokenizer::open(config.kind == "text" ? config.tokenizer : "bytes");
   Sources sources;
   sources.vocab = config.kind == "text" ? tokenizer.vocab() : 0;
@@ -135,6 +148,13 @@ Sources open(config::Data const& config, std::int64_t tokens_per_sample, std::in
           .fix = text("leave model.vocab out, or set it to ", tokenizer.vocab())});
   }
   auto const limit = vocab > 0 ? vocab : sources.vocab;
+  if (tokens_per_sample < 1) {
+    fail({.code = "data.tokens.model",
+          .subject = text("data of kind ", config.kind),
+          .found = "a model over numbers",
+          .expected = "a model over tokens",
+          .fix = "take data of kind table or synthetic"});
+  }
   auto train =
       std::make_unique<FilesSource>(open_files(config.train, config.kind, tokenizer, limit), tokens_per_sample, limit);
   if (train->samples() == 0) {

@@ -17,7 +17,7 @@ struct Cancelled final : std::exception {
 bool Stream::State::step() {
   bool moved = false;
   for (auto at = finished.load(std::memory_order_relaxed); at < issued.load(std::memory_order_acquire); ++at) {
-    Task& task = *ring[at % capacity];
+    Task& task = *ring[at % ring.size()];
     if (!failed.load(std::memory_order_relaxed)) {
       try {
         if (cancelled.load(std::memory_order_acquire)) throw Cancelled();
@@ -42,9 +42,13 @@ bool Stream::State::step() {
   return moved;
 }
 
-Stream::Stream() : state_(std::make_unique<State>()) {}
+void Stream::State::mark_active() {
+  if (service && (active->load() & bit) == 0) active->fetch_or(bit);
+}
 
-Stream::Stream(Service& service) : Stream() {
+Stream::Stream(std::int64_t capacity) : state_(std::make_unique<State>(capacity)) {}
+
+Stream::Stream(Service& service, std::int64_t capacity) : Stream(capacity) {
   state_->service = service.state_.get();
   state_->service->add(state_.get());
 }
@@ -65,13 +69,19 @@ std::uint64_t Stream::failed_task() const { return state_->failed_at; }
 void Stream::cancel() { state_->cancelled.store(true, std::memory_order_release); }
 
 void Stream::enqueue(Task& task) {
+  put(task);
+  if (state_->service) state_->service->tell();
+}
+
+void Stream::put(Task& task) {
   auto const at = issued();
-  for (Backoff backoff; at - finished() >= capacity;) {
+  if (state_->service && at - finished() >= state_->ring.size()) state_->service->tell();
+  for (Backoff backoff; at - finished() >= state_->ring.size();) {
     if (state_->service || !state_->step()) backoff.pause();
   }
-  state_->ring[at % capacity] = &task;
+  state_->ring[at % state_->ring.size()] = &task;
   state_->issued.store(at + 1);
-  if (state_->service && state_->service->asleep.load()) state_->service->wake();
+  state_->mark_active();
 }
 
 void Stream::enqueue(std::unique_ptr<Task> task) {
@@ -82,12 +92,14 @@ void Stream::enqueue(std::unique_ptr<Task> task) {
 }
 
 void Stream::wait_for(std::uint64_t count) {
-  for (Backoff backoff(std::chrono::microseconds(50)); finished() < count;) {
-    bool const moved = !state_->service && state_->step();
-    if (moved) {
-      backoff.reset();
-    } else {
-      backoff.pause();
+  if (finished() < count) {
+    Helper helper(state_->service);
+    for (Backoff backoff(std::chrono::microseconds(50)); finished() < count;) {
+      if (state_->service ? helper.look() : state_->step()) {
+        backoff.reset();
+      } else {
+        backoff.pause();
+      }
     }
   }
   if (failed() && state_->failed_at < count) std::rethrow_exception(state_->error);

@@ -55,6 +55,8 @@ std::string init_text(Init const& init) {
       return "ones";
     case Init::Kind::normal:
       return text("normal ", exact(init.stddev));
+    case Init::Kind::uniform:
+      return text("uniform ", exact(init.bound));
   }
   return "";
 }

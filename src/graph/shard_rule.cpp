@@ -9,10 +9,10 @@
 namespace lamina::graph {
 namespace {
 
-/// A term as it is written: letters, at most one '*', or a single '.'.
+/// A term as it is written: a mark or none, then letters, at most one '*', or a single '.'.
 struct Pattern {
   std::string symbols;
-  bool plus = false;
+  char mark = ' ';
 };
 
 struct Parsed {
@@ -24,17 +24,22 @@ struct Parsed {
   fail({.code = "graph.shard_rule.syntax",
         .subject = text("shard rule of ", kind, ": \"", rule.letters, "\""),
         .found = std::move(what),
-        .expected = "terms -> terms; a term is '.', or letters a-z and at most one '*', each perhaps followed by '!'",
+        .expected =
+            "terms -> terms; a term is '.', or letters a-z and at most one '*', each perhaps followed by '!'; in front "
+            "of it perhaps '+' or '%' (inputs), '+', '=' or '^' (outputs)",
         .fix = "see the grammar in src/graph/README.md"});
 }
 
-std::vector<Pattern> parse_terms(std::string_view side, std::string_view kind, ShardRule const& rule,
-                                 std::string& whole) {
+std::vector<Pattern> parse_terms(std::string_view side, std::string_view marks, std::string_view kind,
+                                 ShardRule const& rule, std::string& whole) {
   std::vector<Pattern> terms;
   for (auto const& piece : split(side, ',')) {
     Pattern term;
     auto body = trim(piece);
-    if (body.starts_with('+')) term.plus = true, body.remove_prefix(1);
+    if (!body.empty() && marks.find(body.front()) != std::string_view::npos) {
+      term.mark = body.front();
+      body.remove_prefix(1);
+    }
     for (char const c : body) {
       if (c == '!' && !term.symbols.empty()) {
         whole += term.symbols.back();
@@ -61,8 +66,8 @@ Parsed parse(ShardRule const& rule, std::string_view kind) {
   if (arrow == std::string::npos) fail_syntax(kind, rule, "no \"->\"");
   Parsed parsed;
   std::string_view const all = rule.letters;
-  parsed.in = parse_terms(all.substr(0, arrow), kind, rule, parsed.whole);
-  parsed.out = parse_terms(all.substr(arrow + 2), kind, rule, parsed.whole);
+  parsed.in = parse_terms(all.substr(0, arrow), "+%", kind, rule, parsed.whole);
+  parsed.out = parse_terms(all.substr(arrow + 2), "+=^", kind, rule, parsed.whole);
   return parsed;
 }
 
@@ -83,7 +88,11 @@ class Expansion {
 
   ExpandedRule::Term expand(Pattern const& pattern, TensorSpec const& spec) {
     int const ndim = spec.shape.ndim();
-    ExpandedRule::Term term{.letters = {}, .plus = pattern.plus};
+    ExpandedRule::Term term{.letters = {},
+                            .plus = pattern.mark == '+',
+                            .same = pattern.mark == '=',
+                            .max = pattern.mark == '^',
+                            .as_is = pattern.mark == '%'};
     if (pattern.symbols == ".") {
       term.letters.assign(static_cast<std::size_t>(ndim), '.');
       return term;

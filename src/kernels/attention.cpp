@@ -49,6 +49,7 @@ void attention(device::Stream& stream, AttentionArgs const& a) {
   check.shape("lse", a.lse, {s.B, s.N, s.T});
   check.probability(a.p);
   detail::check_rng(check, a.rng, a.p);
+  detail::check_heads(check, a.heads, s);
   check.scratch(a.scratch, threads() * detail::attention_scratch(s.H));
   stream.wait();
   a.qkv.spec.dtype == DType::f32 ? detail::run<float>(a, s) : detail::run<detail::Bf16>(a, s);

@@ -26,14 +26,14 @@ void embedding(device::Stream& stream, EmbeddingArgs const& a) {
   Check const check{"embedding"};
   check.ndim("table", a.table, 2);
   check.ndim("ids", a.ids, 2);
-  auto const vocab = a.table.spec.shape[0], columns = a.table.spec.shape[1];
+  auto const columns = a.table.spec.shape[1], words = a.part.valid(a.table.spec.shape[0]);
   auto const samples = a.ids.spec.shape[0], tokens = a.ids.spec.shape[1];
   check.dtype("table", a.table, {DType::f32});
   check.dtype("ids", a.ids, {DType::i32});
   check.dtype("x", a.x, {DType::f32});
   check.shape("x", a.x, {samples, tokens, columns});
   stream.wait();
-  require_ids("embedding", a.ids, vocab);
+  require_ids("embedding", a.ids, a.part.words(a.table.spec.shape[0]));
   std::int64_t first = 0;
   if (a.position) {
     check.dtype("position", a.position, {DType::i32});
@@ -54,14 +54,19 @@ void embedding(device::Stream& stream, EmbeddingArgs const& a) {
   auto const grain = std::max<std::int64_t>(1, 8192 / std::max<std::int64_t>(1, columns));
   for_each_range(label, samples * tokens, grain, [&](std::int64_t begin, std::int64_t end) {
     for (auto row = begin; row < end; ++row) {
-      auto const* from = a.table.as<float>() + id[row] * columns;
+      auto const word = id[row] - a.part.first;
+      bool const here = word >= 0 && word < words;
+      auto const* from = a.table.as<float>() + word * columns;
       auto* to = a.x.as<float>() + row * columns;
-      if (a.positions) {
-        auto const* at = a.positions.as<float>() + (first + row % tokens) * columns;
+      auto const bytes = static_cast<std::size_t>(columns) * sizeof(float);
+      auto const* at = a.positions ? a.positions.as<float>() + (first + row % tokens) * columns : nullptr;
+      if (here && at != nullptr) {
         for_vectors(0, columns,
                     [&](std::int64_t i, auto part) { store(to + i, load(from + i, part) + load(at + i, part), part); });
+      } else if (here || at != nullptr) {
+        std::memcpy(to, here ? from : at, bytes);
       } else {
-        std::memcpy(to, from, static_cast<std::size_t>(columns) * sizeof(float));
+        std::memset(to, 0, bytes);
       }
     }
   });

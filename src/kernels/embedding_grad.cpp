@@ -19,13 +19,16 @@ void zero_rows(std::string const& label, TensorRef const& t, std::int64_t from_r
 // A strip of columns belongs to one thread, which walks the tokens in order.
 void add_to_table(EmbeddingGradArgs const& a, std::int64_t columns) {
   static std::string const label = "lamina::kernels::embedding_grad";
-  auto const rows = a.ids.spec.count();
+  auto const rows = a.ids.spec.count(), words = a.part.valid(a.dtable.spec.shape[0]);
   auto const* id = a.ids.as<std::int32_t>();
   for_each_range(label, columns, lanes, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = 0; row < rows; ++row) {
+      auto const word = id[row] - a.part.first;
+      if (word < 0 || word >= words) continue;
       auto const* from = a.dx.as<float>() + row * columns;
-      auto* to = a.dtable.as<float>() + id[row] * columns;
-      if (row + 4 < rows) __builtin_prefetch(a.dtable.as<float>() + id[row + 4] * columns + begin, 1);
+      auto* to = a.dtable.as<float>() + word * columns;
+      auto const ahead = row + 4 < rows ? id[row + 4] - a.part.first : -1;
+      if (ahead >= 0 && ahead < words) __builtin_prefetch(a.dtable.as<float>() + ahead * columns + begin, 1);
       for_vectors(begin, end,
                   [&](std::int64_t i, auto part) { store(to + i, load(to + i, part) + load(from + i, part), part); });
     }
@@ -57,7 +60,7 @@ void embedding_grad(device::Stream& stream, EmbeddingGradArgs const& a) {
   detail::Check const check{"embedding_grad"};
   check.ndim("dtable", a.dtable, 2);
   check.ndim("ids", a.ids, 2);
-  auto const vocab = a.dtable.spec.shape[0], columns = a.dtable.spec.shape[1];
+  auto const columns = a.dtable.spec.shape[1];
   auto const samples = a.ids.spec.shape[0], tokens = a.ids.spec.shape[1];
   check.dtype("dx", a.dx, {DType::f32});
   check.dtype("ids", a.ids, {DType::i32});
@@ -69,7 +72,7 @@ void embedding_grad(device::Stream& stream, EmbeddingGradArgs const& a) {
     check.shape("dpositions", a.dpositions, {std::max(tokens, context), columns});
   }
   stream.wait();
-  detail::require_ids("embedding_grad", a.ids, vocab);
+  detail::require_ids("embedding_grad", a.ids, a.part.words(a.dtable.spec.shape[0]));
   if (!(a.accumulate & 1)) detail::zero_rows(zero_label, a.dtable, 0);
   detail::add_to_table(a, columns);
   if (!a.dpositions) return;

@@ -46,12 +46,13 @@ Head::Head(Check check, HeadOperands const& o, bool all_logits, DType const* gra
   rows_ = model_ == 0 ? 0 : o.x.spec.count() / model_;
   check.dtype("w", o.w, {DType::f32, DType::bf16});
   check.ndim("w", o.w, 2);
-  vocab_ = o.w.spec.shape[0];
-  check.count("w", o.w, vocab_ * model_);
-  check_bias(check, "bias", o.bias, vocab_);
-  require_targets(check, o.targets, rows_, vocab_);
+  auto const rows_of_w = o.w.spec.shape[0];
+  check.count("w", o.w, rows_of_w * model_);
+  check_bias(check, "bias", o.bias, rows_of_w);
+  require_targets(check, o.targets, rows_, o.part.words(rows_of_w));
+  vocab_ = o.part.valid(rows_of_w);
   w_ = weight_operand(check, o.w, vocab_, model_, type_, rest_);
-  block_ = balanced(vocab_, most_vocab, lanes);
+  block_ = balanced(std::max<std::int64_t>(vocab_, 1), most_vocab, lanes);
 
   auto const padded = round_up(rows_, lanes);
   auto const statistics_bytes = 4 * round_up(padded * 4, 64);
@@ -137,11 +138,13 @@ void Head::update_statistics(VocabBlock const& b, std::int64_t r) {
   });
   auto const* const targets = o_.targets.as<std::int32_t>() + r;
   for (std::int64_t i = 0; i < rows_from(r); ++i) {
-    if (targets[i] >= b.v && targets[i] < b.v + b.count) target[r + i] = b.logits[(targets[i] - b.v) * ld_ + i];
+    auto const v = targets[i] - o_.part.first - b.v;
+    if (targets[i] >= 0 && v >= 0 && v < b.count) target[r + i] = b.logits[v * ld_ + i];
   }
 }
 
 void Head::statistics(std::int64_t r) {
+  if (vocab_ == 0) std::fill_n(max + r, rows_from(r), -__builtin_inff());
   for (std::int64_t v = 0; v < vocab_; v += block_) {
     auto const b = block_at(v);
     compute_logits(b, r);
@@ -162,8 +165,8 @@ void Head::gradient(VocabBlock const& b, std::int64_t r, T* g) const {
       for (auto i = begin; i < end; i += lanes) store(g + v * ld_of_g_ + i, probability(v, i));
     }
     for (auto i = begin; i < std::min(end, rows_from(r)); ++i) {
-      auto const v = targets[i] - b.v;
-      if (v < 0 || v >= b.count) continue;
+      auto const v = targets[i] - o_.part.first - b.v;
+      if (targets[i] < 0 || v < 0 || v >= b.count) continue;
       auto const first = i / lanes * lanes;
       auto const p = probability(v, first)[static_cast<int>(i - first)];
       store(g + v * ld_of_g_ + i, splat(p - 1.f), Part{1});
@@ -180,6 +183,13 @@ void Head::add_bias_gradient(VocabBlock const& b, std::int64_t rows, T const* g,
       dbias[b.v + v] = add ? dbias[b.v + v] + s : s;
     }
   });
+}
+
+/// Nothing is ever added to the rows behind the last word, so the first writer of a step sets them.
+void Head::zero_padding(TensorRef const& dw, TensorRef const& dbias, int accumulate) const {
+  auto const padding = o_.w.spec.shape[0] - vocab_;
+  if ((accumulate & 1) == 0) std::fill_n(dw.as<float>() + vocab_ * model_, padding * model_, 0.f);
+  if (dbias && (accumulate & 2) == 0) std::fill_n(dbias.as<float>() + vocab_, padding, 0.f);
 }
 
 void Head::gradients(std::int64_t r, TensorRef const& dx, TensorRef const& dw, TensorRef const& dbias, int accumulate) {
@@ -214,6 +224,8 @@ void Head::gradients(std::int64_t r, TensorRef const& dx, TensorRef const& dw, T
     type_ == DType::f32 ? add_bias_gradient(b, rows, static_cast<float*>(g_), dbias.as<float>(), add)
                         : add_bias_gradient(b, rows, static_cast<Bf16*>(g_), dbias.as<float>(), add);
   }
+  if (vocab_ == 0) std::fill_n(sums_of_dx, rows * model_, 0.f);
+  if (r == 0) zero_padding(dw, dbias, accumulate);
   if (dx_ != nullptr) convert(dx_, DType::f32, dx.as<Bf16>() + r * model_, DType::bf16, rows * model_);
 }
 

@@ -52,7 +52,7 @@ void head_loss(device::Stream& stream, HeadLossArgs const& a) {
 void head_loss_stats(device::Stream& stream, HeadLossStatsArgs const& a) {
   detail::Check const check{"head_loss_stats"};
   stream.wait();
-  detail::Head head(check, {a.x, a.w, a.bias, a.targets, a.scratch}, false, nullptr);
+  detail::Head head(check, {a.x, a.w, a.bias, a.targets, a.scratch, a.part}, false, nullptr);
   check_statistics(check, head.rows(), {{"max", &a.max}, {"sum", &a.sum}, {"target", &a.target}});
   for (std::int64_t r = 0; r < head.rows(); r += head.chunk()) head.statistics(r);
   std::copy(head.max, head.max + head.rows(), a.max.as<float>());
@@ -63,7 +63,7 @@ void head_loss_stats(device::Stream& stream, HeadLossStatsArgs const& a) {
 void head_loss_grad(device::Stream& stream, HeadLossGradArgs const& a) {
   detail::Check const check{"head_loss_grad"};
   stream.wait();
-  detail::HeadOperands const o{a.x, a.w, a.bias, a.targets, a.scratch};
+  detail::HeadOperands const o{a.x, a.w, a.bias, a.targets, a.scratch, a.part};
   check_gradients(check, o, a.dx, a.dw, a.dbias);
   detail::Head head(check, o, false, &a.dx.spec.dtype);
   check_statistics(check, head.rows(), {{"max", &a.max}, {"sum", &a.sum}});

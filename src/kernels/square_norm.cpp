@@ -69,13 +69,15 @@ void square_norm(device::Stream& stream, SquareNormArgs const& a) {
   check.dtype("norm", a.norm, {DType::f64});
   check.count("norm", a.norm, 2);
   stream.wait();
-  detail::Partial all;
+  bool const add = (a.accumulate & 1) != 0;
+  double sum = add ? a.norm.as<double>()[0] : 0;
+  std::int64_t bad = 0;
   for (auto const& g : a.g) {
     auto const p = detail::square_sum_parallel(g.as<float>(), g.spec.count());
-    all.sum += p.sum, all.bad += p.bad;
+    sum += p.sum, bad += p.bad;
   }
-  a.norm.as<double>()[0] = all.sum;
-  a.norm.as<double>()[1] = static_cast<double>(all.bad);
+  a.norm.as<double>()[0] = sum;
+  a.norm.as<double>()[1] = (add ? a.norm.as<double>()[1] : 0) + static_cast<double>(bad);
 }
 
 }  // namespace lamina::kernels

@@ -17,6 +17,11 @@ namespace {
 
 bool generates(Mode mode) { return mode == Mode::prefill || mode == Mode::decode; }
 
+/// "norm" and "weight" -> "norm.weight"; a name "" is the scope's.
+std::string tensor_of(std::string_view name, std::string_view tensor) {
+  return name.empty() ? std::string(tensor) : text(name, '.', tensor);
+}
+
 void require_same(std::string_view code, graph::Value const& old, TensorSpec const& spec) {
   if (old.spec == spec) return;
   fail({.code = std::string(code),
@@ -76,8 +81,8 @@ int Builder::layer_norm(std::string_view name, int x, DType out) {
   auto const v = graph_.value(x);
   std::vector<std::string> const dims{v.dims.empty() ? "" : v.dims.back()};
   Shape const shape{v.spec.shape.ndim() == 0 ? 1 : v.spec.shape.back()};
-  int const scale = parameter(text(name, ".weight"), shape, dims, {.kind = graph::Init::Kind::ones}, false);
-  int const shift = parameter(text(name, ".bias"), shape, dims, {.kind = graph::Init::Kind::zeros}, false);
+  int const scale = parameter(tensor_of(name, "weight"), shape, dims, {.kind = graph::Init::Kind::ones}, false);
+  int const shift = parameter(tensor_of(name, "bias"), shape, dims, {.kind = graph::Init::Kind::zeros}, false);
   return apply(std::make_shared<graph::LayerNorm>(graph::LayerNorm::Attrs{.dtype = out}), {x, scale, shift})[0];
 }
 
@@ -98,8 +103,8 @@ int Builder::linear(std::string_view name, int x, std::vector<std::int64_t> out,
   for (int d = rows; d < rows + contract; ++d) {
     w.push_back(v.spec.shape[d]), dims.push_back(v.dims[static_cast<std::size_t>(d)]);
   }
-  std::vector<int> in{x, parameter(text(name, ".weight"), w, dims, init, true)};
-  if (bias) in.push_back(parameter(text(name, ".bias"), n, out_dims, {.kind = graph::Init::Kind::zeros}, false));
+  std::vector<int> in{x, parameter(tensor_of(name, "weight"), w, dims, init, true)};
+  if (bias) in.push_back(parameter(tensor_of(name, "bias"), n, out_dims, {.kind = graph::Init::Kind::zeros}, false));
   graph::LinearAttrs const attrs{.bias = bias, .contract = contract, .rows_dims = rows, .dtype = dtype};
   return apply(std::make_shared<graph::Linear>(attrs), in)[0];
 }
@@ -158,7 +163,8 @@ void Builder::head(int x, int weight, int bias) {
   }
   in.push_back(targets());
   auto const stats = apply(std::make_shared<graph::HeadLossStats>(graph::HeadAttrs{.bias = bias >= 0}), in);
-  apply(std::make_shared<graph::LossSum>(), {stats[0], stats[1], stats[2], targets()}, {loss()});
+  int const sum = apply(std::make_shared<graph::SoftmaxRescale>(), {stats[1], stats[0], stats[0]})[0];
+  apply(std::make_shared<graph::LossSum>(), {stats[0], sum, stats[2], targets()}, {loss()});
 }
 
 }  // namespace lamina::models

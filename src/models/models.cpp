@@ -12,7 +12,8 @@ namespace {
 
 BuildFunction find_builder(std::string const& kind, std::vector<Registration> const& registered) {
   if (kind == "gpt") return build_gpt;
-  std::vector<std::string> known{"gpt"};
+  if (kind == "layers") return build_layers;
+  std::vector<std::string> known{"gpt", "layers"};
   for (auto const& r : registered) {
     if (r.kind == kind) return r.build;
     known.push_back(r.kind);
@@ -42,7 +43,7 @@ void require_distinct(graph::Graph const& graph) {
   std::map<std::uint32_t, std::string> seen;
   for (int const p : graph.parameters()) {
     auto const& v = graph.value(p);
-    if (v.init.kind != graph::Init::Kind::normal) continue;
+    if (v.init.kind != graph::Init::Kind::normal && v.init.kind != graph::Init::Kind::uniform) continue;
     auto const [at, inserted] = seen.try_emplace(graph::operation_id(v.name), v.name);
     if (inserted) continue;
     fail({.code = "models.build.initial",
@@ -68,11 +69,20 @@ graph::Graph build(config::Model const& model, BuildRequest const& request,
 
 void fill_initial(graph::Value const& parameter, std::int64_t seed, std::int64_t first, std::int64_t count,
                   float* out) {
-  if (parameter.init.kind != graph::Init::Kind::normal) {
+  bool const uniform = parameter.init.kind == graph::Init::Kind::uniform;
+  if (parameter.init.kind != graph::Init::Kind::normal && !uniform) {
     std::fill(out, out + count, parameter.init.kind == graph::Init::Kind::ones ? 1.0F : 0.0F);
     return;
   }
   auto const operation = graph::operation_id(parameter.name);
+  if (uniform) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      auto const word =
+          Philox::word(static_cast<std::uint64_t>(seed), static_cast<std::uint64_t>(first + i), 0, operation);
+      out[i] = static_cast<float>(parameter.init.bound * (2 * static_cast<double>(Philox::uniform(word)) - 1));
+    }
+    return;
+  }
   std::array<double, 4> quad{};
   for (std::int64_t i = 0; i < count; ++i) {
     auto const element = static_cast<std::uint64_t>(first + i);

@@ -9,6 +9,10 @@ namespace {
 
 bool has_batch(graph::Value const& v) { return std::find(v.dims.begin(), v.dims.end(), "batch") != v.dims.end(); }
 
+bool is_held(Role role) {
+  return role == Role::parameter || role == Role::gradient || role == Role::moment1 || role == Role::moment2;
+}
+
 }  // namespace
 
 int Buffers::add(std::string name, Role role, TensorSpec spec, Shape const& global, int program) {
@@ -36,6 +40,37 @@ int Buffers::find(std::string const& name, Role role) const {
   return at == persistent_.end() ? -1 : at->second;
 }
 
+bool Buffers::is_here(Part const& part, graph::Node const& node) const {
+  if (node.phase != graph::Phase::update) {
+    return plan_.at[static_cast<std::size_t>(part.stages[static_cast<std::size_t>(node.id)])] == kind_.stage;
+  }
+  for (int const o : node.out) {
+    auto const& v = part.graph.value(o);
+    if (v.role != Role::parameter) continue;
+    auto const& holders = plan_.holders_of(part.graph.value(v.overwrites).name);
+    return std::find(holders.begin(), holders.end(), kind_.stage) != holders.end();
+  }
+  return true;
+}
+
+/// Marks what this coordinate's nodes use, states by way of their versions.
+void Buffers::mark_used() {
+  for (auto const& part : plan_.parts) {
+    auto& used = used_.emplace_back(part.graph.values().size());
+    auto const mark = [&](int v) {
+      used[static_cast<std::size_t>(v)] = true;
+      auto const& value = part.graph.value(v);
+      if (value.accumulates_into >= 0) used[static_cast<std::size_t>(value.accumulates_into)] = true;
+      if (value.overwrites >= 0) used[static_cast<std::size_t>(value.overwrites)] = true;
+    };
+    for (auto const& n : part.graph.nodes()) {
+      if (!is_here(part, n)) continue;
+      for (int const v : n.in) mark(v);
+      for (int const v : n.out) mark(v);
+    }
+  }
+}
+
 /// Inputs that carry the batch are one per micro-batch; those of generation are one per program.
 std::string Buffers::name_of(Part const& part, graph::Value const& v, std::int64_t m) const {
   bool const generate = plan_.purpose == Purpose::generate;
@@ -46,23 +81,15 @@ std::string Buffers::name_of(Part const& part, graph::Value const& v, std::int64
 }
 
 void Buffers::add_values(Role role) {
-  for (auto const& part : plan_.parts) {
-    auto const count = part.program == "forward_backward" ? plan_.micro_batches : 1;
+  for (std::size_t p = 0; p < plan_.parts.size(); ++p) {
+    auto const& part = plan_.parts[p];
+    auto const count = part.trains() ? kind_.micro_batches : 1;
     for (auto const& v : part.graph.values()) {
       if (v.role != role || v.accumulates_into >= 0 || v.overwrites >= 0) continue;
-      for (std::int64_t m = 0; m < count; ++m) {
-        add_once(name_of(part, v, m), role, plan_.local_spec(part, v.id), v.spec.shape);
-      }
-    }
-  }
-}
-
-void Buffers::add_gradients() {
-  for (auto const& bucket : plan_.buckets) {
-    for (int const g : bucket.gradients) {
-      auto const& part = plan_.parts.front();
-      auto const& v = part.graph.value(g);
-      add_once(v.name, Role::gradient, plan_.local_spec(part, g), v.spec.shape);
+      if (!used_[p][static_cast<std::size_t>(v.id)]) continue;
+      auto const spec = is_held(role) ? plan_.storage(part, v, kind_.replica).spec
+                                      : plan_.local_spec(part, v.id, part.layouts.outputs[static_cast<std::size_t>(v.id)]);
+      for (std::int64_t m = 0; m < count; ++m) add_once(name_of(part, v, m), role, spec, v.spec.shape);
     }
   }
 }
@@ -70,10 +97,16 @@ void Buffers::add_gradients() {
 void Buffers::add_copies() {
   for (auto const& part : plan_.parts) {
     for (auto const& node : part.graph.nodes()) {
+      if (!is_here(part, node)) continue;
       for (int i = 0; i < static_cast<int>(node.in.size()); ++i) {
         auto copy = working_copy(plan_, part, node, i);
         if (!copy || find(copy->name, Role::packed) >= 0) continue;
-        add_once(copy->name, Role::packed, copy->spec, copy->spec.shape);
+        auto spec = copy->spec;
+        if (plan_.zero == 3) {
+          auto const& master = part.graph.value(node.in[static_cast<std::size_t>(i)]);
+          spec.shape = plan_.storage(part, master, kind_.replica).spec.shape;
+        }
+        add_once(copy->name, Role::packed, spec, copy->spec.shape);
         copies_.push_back(std::move(*copy));
       }
     }
@@ -81,6 +114,7 @@ void Buffers::add_copies() {
 }
 
 void Buffers::add_persistent() {
+  mark_used();
   add_values(Role::input);
   // The host sets it in every training run, dropout or not.
   if (plan_.purpose == Purpose::train) add_once("rng", Role::input, {DType::i64, {3}}, {3});
@@ -88,7 +122,7 @@ void Buffers::add_persistent() {
   add_values(Role::output);
   if (plan_.purpose == Purpose::train) add_once("norm", Role::output, {DType::f64, {2}}, {2});
   add_values(Role::parameter);
-  add_gradients();
+  add_values(Role::gradient);
   add_values(Role::moment1);
   add_values(Role::moment2);
   add_copies();
@@ -103,16 +137,27 @@ std::int64_t Buffers::place_persistent() {
   return end;
 }
 
-int Buffers::of(Part const& part, int program, int value, std::int64_t m) {
+int Buffers::of(Part const& part, int program, int value, int form, std::int64_t m) {
   auto const& v = part.graph.value(value);
-  if (v.accumulates_into >= 0) return of(part, program, v.accumulates_into, m);
-  if (v.overwrites >= 0) return of(part, program, v.overwrites, m);
-  if (is_persistent(v.role)) return find(name_of(part, v, m), v.role);
-  auto const [at, is_new] = transient_.try_emplace({{program, m}, value}, 0);
+  if (v.accumulates_into >= 0) return of(part, program, v.accumulates_into, form, m);
+  if (v.overwrites >= 0) return of(part, program, v.overwrites, form, m);
+  while (form >= 0 && part.layouts.forms[static_cast<std::size_t>(form)].in_place)
+    form = part.layouts.forms[static_cast<std::size_t>(form)].from;
+  if (is_persistent(v.role) && form == part.layouts.outputs[static_cast<std::size_t>(value)])
+    return find(name_of(part, v, m), v.role);
+  auto const [at, is_new] = values_.try_emplace({program, m, value, form}, 0);
   if (is_new) {
-    auto const suffix = part.program == "forward_backward" ? text(m) : part.program;
-    at->second = add(text(v.name, "@", suffix), v.role, plan_.local_spec(part, value), v.spec.shape, program);
+    auto const suffix = part.trains() ? text(m) : part.program;
+    auto const name = form < 0 ? text(v.name, "@", suffix) : text(v.name, "~", form, "@", suffix);
+    auto const role = is_persistent(v.role) ? Role::activation : v.role;
+    at->second = add(name, role, plan_.local_spec(part, value, form), v.spec.shape, program);
   }
+  return at->second;
+}
+
+int Buffers::transient(int program, std::string const& name, TensorSpec spec) {
+  auto const [at, is_new] = named_.try_emplace({program, name}, 0);
+  if (is_new) at->second = add(name, Role::activation, spec, spec.shape, program);
   return at->second;
 }
 

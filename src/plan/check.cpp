@@ -17,13 +17,25 @@ graph::Value const* find_batch(graph::Graph const& graph) {
   return nullptr;
 }
 
-void require_zero(config::RunConfig const& config) {
-  if (config.parallel.zero == 0) return;
-  fail({.code = "plan.zero.stage",
-        .subject = "parallel.zero",
-        .found = text("parallel.zero = ", config.parallel.zero),
-        .expected = "parallel.zero = 0: sharded optimizer state is not available yet",
-        .fix = "set parallel.zero = 0"});
+/// Replicas of unlike numbers of micro-batches cannot reduce gradients after each of them.
+void require_shares(Plan const& plan) {
+  auto const& shares = plan.config.batch.shares;
+  if (shares.empty()) return;
+  auto const replicas = static_cast<std::size_t>(plan.mesh.size("dp"));
+  if (shares.size() != replicas) {
+    fail({.code = "plan.batch.shares",
+          .subject = "batch.shares",
+          .found = text(shares.size(), " shares, mesh.dp = ", replicas),
+          .expected = "one share per replica",
+          .fix = text("give ", replicas, " shares, or none for like replicas")});
+  }
+  if (plan.zero < 2) return;
+  fail({.code = "plan.batch.shares_zero",
+        .subject = "batch.shares",
+        .found = text("batch.shares = [", join(shares), "], parallel.zero = ", plan.zero),
+        .expected = "parallel.zero = 0 or 1: stages 2 and 3 reduce gradients after every micro-batch, and all replicas "
+                    "must take part in each reduction",
+        .fix = "set parallel.zero = 1, or leave batch.shares out"});
 }
 
 std::int64_t persistent_bytes(program::Template const& shape, std::initializer_list<Role> roles) {
@@ -36,8 +48,8 @@ std::int64_t persistent_bytes(program::Template const& shape, std::initializer_l
 
 /// Bytes of the persistent buffers by role, the transient ones of the worst program and what communication keeps,
 /// largest first.
-std::vector<std::pair<std::int64_t, std::string>> consumers(Plan const& plan) {
-  auto const& shape = *plan.shapes.front();
+std::vector<std::pair<std::int64_t, std::string>> consumers(Plan const& plan, std::size_t kind) {
+  auto const& shape = *plan.shapes[kind];
   std::vector<std::pair<std::int64_t, std::string>> rows;
   for (int r = 0; r <= static_cast<int>(Role::cache); ++r) {
     auto const role = static_cast<Role>(r);
@@ -48,18 +60,28 @@ std::vector<std::pair<std::int64_t, std::string>> consumers(Plan const& plan) {
   for (auto const& row : rows) persistent += row.first;
   auto const transient = shape.arena_bytes[static_cast<std::size_t>(program::Space::host)] - persistent;
   rows.emplace_back(transient, "activations and scratch");
-  rows.emplace_back(communication_scratch_bytes(plan), "communication scratch");
+  rows.emplace_back(communication_scratch_bytes(plan, kind), "communication scratch");
   std::stable_sort(rows.begin(), rows.end(), [](auto const& a, auto const& b) { return a.first > b.first; });
   return rows;
 }
 
+/// The kind of rank that needs most.
+std::size_t fullest(Plan const& plan) {
+  std::size_t most = 0;
+  for (std::size_t k = 1; k < plan.shapes.size(); ++k) {
+    if (kind_bytes(plan, k) > kind_bytes(plan, most)) most = k;
+  }
+  return most;
+}
+
 /// Ways that can bring the plan below the limit, and why the obvious ones cannot where the model alone is above it.
-std::string what_helps(Plan const& plan, std::int64_t limit) {
-  auto const& shape = *plan.shapes.front();
+std::string what_helps(Plan const& plan, std::size_t kind, std::int64_t limit) {
+  auto const& shape = *plan.shapes[kind];
   bool const train = plan.purpose == Purpose::train;
-  // f32 whatever the precision of the compute, and whole on every rank whatever their number and the batch.
+  // f32 whatever the precision of the compute.
   auto const state = persistent_bytes(shape, {Role::parameter, Role::gradient, Role::moment1, Role::moment2});
-  auto const kept = state + persistent_bytes(shape, {Role::packed, Role::cache}) + communication_scratch_bytes(plan);
+  auto const kept =
+      state + persistent_bytes(shape, {Role::packed, Role::cache}) + communication_scratch_bytes(plan, kind);
   std::vector<std::string> ways;
   if (kept <= limit && plan.config.batch.micro > 1 && plan.purpose != Purpose::generate)
     ways.emplace_back("a smaller batch.micro");
@@ -67,21 +89,27 @@ std::string what_helps(Plan const& plan, std::int64_t limit) {
   // One moment instead of two.
   if (train && plan.config.optimizer.kind == "adamw" && state - persistent_bytes(shape, {Role::moment2}) <= limit)
     ways.emplace_back("optimizer.kind = \"sgd\"");
+  if (train && plan.config.memory.recompute == "none" && kept <= limit) {
+    ways.emplace_back("memory.recompute = \"selective\" or \"full\"");
+  }
+  if (train && plan.config.parallel.zero < 3 && plan.mesh.size("dp") > 1) {
+    ways.push_back(text("parallel.zero = ", plan.config.parallel.zero + 1));
+  }
+  ways.emplace_back("more ranks with mesh.tp or mesh.pp");
   ways.emplace_back(state <= limit ? "a smaller model or context" : "a smaller model");
   ways.emplace_back("a higher memory.limit where the machine has more");
   if (kept <= limit) return join(ways);
   auto const what = state <= limit ? "what stays between the steps needs "
                     : train        ? "parameters, gradients and moments alone need "
                                    : "the parameters alone need ";
-  return text(join(ways), "; neither a smaller batch.micro nor more ranks help: ", what,
-              human_bytes(state <= limit ? kept : state),
-              " on every rank, and splitting them (parallel.zero, mesh.tp, mesh.pp) is not available yet");
+  return text(join(ways), "; a smaller batch.micro does not help: ", what,
+              human_bytes(state <= limit ? kept : state), " on that rank");
 }
 
 }  // namespace
 
 void require_request(Plan const& plan, Graphs const& graphs) {
-  require_zero(plan.config);
+  require_shares(plan);
   auto const& batch = plan.config.batch;
   std::int64_t const dp = plan.mesh.size("dp");
   if (batch.micro < 1 || batch.global < 1) {
@@ -118,9 +146,10 @@ void require_memory(Plan const& plan) {
   }
   auto const peak = peak_bytes(plan);
   if (limit == 0 || peak <= limit) return;
-  auto const& shape = *plan.shapes.front();
+  auto const kind = fullest(plan);
+  auto const& shape = *plan.shapes[kind];
   std::vector<std::string> rows;
-  for (auto const& [bytes, what] : consumers(plan)) {
+  for (auto const& [bytes, what] : consumers(plan, kind)) {
     if (bytes > 0 && rows.size() < 5) rows.push_back(text(what, " ", human_bytes(bytes)));
   }
   std::vector<program::Buffer const*> largest;
@@ -134,7 +163,7 @@ void require_memory(Plan const& plan) {
         .subject = "a rank needs more memory than it may have",
         .found = text(human_bytes(peak), " (", peak, " bytes): ", join(rows), "; largest buffers: ", join(names)),
         .expected = text("at most ", human_bytes(limit), " (", limit, " bytes) per rank"),
-        .fix = text("try ", what_helps(plan, limit))});
+        .fix = text("try ", what_helps(plan, kind, limit))});
 }
 
 }  // namespace lamina::plan

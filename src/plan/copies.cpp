@@ -22,7 +22,7 @@ constexpr std::array<Packs, 3> packing{{
 }};
 
 std::string_view packed_use(Plan const& plan, std::string_view kind, DType product) {
-  if (!plan.machine.packs_weights || plan.purpose == Purpose::generate) return "";
+  if (!plan.machine.packs_weights || plan.purpose == Purpose::generate || plan.zero == 3) return "";
   auto const row = std::find_if(packing.begin(), packing.end(), [&](Packs const& p) { return p.kind == kind; });
   if (row == packing.end()) return "";
   bool const f32_too = row->use == "forward" ? pack_f32_forward : pack_f32_backward;
@@ -35,7 +35,7 @@ std::optional<WorkingCopy> working_copy(Plan const& plan, Part const& part, grap
   if (!node.op->is_weight(i)) return std::nullopt;
   auto const& w = part.graph.value(node.in[static_cast<std::size_t>(i)]);
   if (w.role != Role::parameter) return std::nullopt;
-  auto const x = plan.local_spec(part, node.in[0]);
+  auto const x = plan.local_spec(part, node.in[0], part.layouts.operands[static_cast<std::size_t>(node.id)][0]);
   auto const local = plan.local_spec(part, w.id);
   WorkingCopy copy;
   copy.parameter = w.name;
@@ -56,6 +56,22 @@ std::optional<WorkingCopy> working_copy(Plan const& plan, Part const& part, grap
   copy.name = text(w.name, "@", copy.use);
   copy.spec = {DType::u8, {packed_weight_bytes(copy.n, copy.k, copy.dtype)}};
   return copy;
+}
+
+std::set<std::string> find_masters(Plan const& plan) {
+  std::set<std::string> names;
+  for (auto const& part : plan.parts) {
+    for (auto const& node : part.graph.nodes()) {
+      if (node.phase == graph::Phase::update) continue;
+      for (int i = 0; i < static_cast<int>(node.in.size()); ++i) {
+        auto const& v = part.graph.value(node.in[static_cast<std::size_t>(i)]);
+        if (v.role != Role::parameter) continue;
+        auto const copy = working_copy(plan, part, node, i);
+        if (!copy || copy->packed) names.insert(v.name);
+      }
+    }
+  }
+  return names;
 }
 
 }  // namespace lamina::plan

@@ -77,24 +77,33 @@ class Matcher {
 
   /// Statistics, loss and gradients of the head, so that the logits are computed once.
   std::optional<Rewrite> head_loss(Node const& n) const {
-    if (as<graph::HeadLossStats>(n) == nullptr) return std::nullopt;
+    auto const* rescale = rescale_of(n);
+    if (rescale == nullptr) return std::nullopt;
     auto const* sum = first_user<graph::LossSum>(n.out[0]);
     auto const* grad = first_user<graph::HeadLossGrad>(n.out[0]);
     if (sum == nullptr || grad == nullptr) return std::nullopt;
     bool const same = std::equal(n.in.begin(), n.in.end(), grad->in.begin());
-    for (int const o : n.out) {
+    for (int const o : {n.out[0], n.out[1], n.out[2], rescale->out[0]}) {
       for (int const u : users(o)) {
-        if (u != sum->id && u != grad->id) return std::nullopt;
+        if (u != rescale->id && u != sum->id && u != grad->id) return std::nullopt;
       }
     }
     if (!same) return std::nullopt;
     Rewrite r{.at = n.id,  // the last of the forward, directly before its gradient
-              .nodes = {n.id, sum->id, grad->id},
+              .nodes = {n.id, rescale->id, sum->id, grad->id},
               .op = std::make_shared<graph::HeadLoss>(as<graph::HeadLossGrad>(*grad)->attrs()),
               .in = n.in,
               .out = {sum->out[0]}};
     r.out.insert(r.out.end(), grad->out.begin(), grad->out.end());
     return r;
+  }
+
+  /// Sums that are relative to the maximum of all logits already.
+  std::optional<Rewrite> whole_stats(Node const& n) const {
+    auto const* rescale = rescale_of(n);
+    if (rescale == nullptr || users(n.out[1]).size() != 1) return std::nullopt;
+    return Rewrite{
+        .at = n.id, .nodes = {n.id, rescale->id}, .op = n.op, .in = n.in, .out = {n.out[0], rescale->out[0], n.out[2]}};
   }
 
   bool try_take(Rewrite const& r) {
@@ -106,6 +115,12 @@ class Matcher {
   bool is_taken(int node) const { return taken_[static_cast<std::size_t>(node)]; }
 
  private:
+  /// The softmax_rescale of a head's own statistics with its own maximum.
+  Node const* rescale_of(Node const& n) const {
+    if (as<graph::HeadLossStats>(n) == nullptr) return nullptr;
+    auto const* rescale = first_user<graph::SoftmaxRescale>(n.out[1]);
+    return rescale != nullptr && rescale->in == std::vector<int>{n.out[1], n.out[0], n.out[0]} ? rescale : nullptr;
+  }
   template <class T>
   static T const* as(Node const& n) {
     return dynamic_cast<T const*>(n.op.get());
@@ -130,14 +145,16 @@ class Matcher {
 struct Pattern {
   std::string_view text;
   std::optional<Rewrite> (Matcher::*match)(Node const&) const;
+  bool whole_vocab = false;  ///< only where each rank has all logits of a row
 };
 
 // The whole list. Earlier ones take their nodes first.
-constexpr std::array<Pattern, 4> patterns{{
+constexpr std::array<Pattern, 5> patterns{{
     {"linear + gelu | relu -> linear_gelu", &Matcher::linear_gelu},
     {"add + layer_norm -> add_layer_norm", &Matcher::add_layer_norm},
     {"layer_norm_grad + add -> layer_norm_grad with residual", &Matcher::layer_norm_grad},
-    {"head_loss_stats + loss_sum + head_loss_grad -> head_loss", &Matcher::head_loss},
+    {"head_loss_stats + softmax_rescale + loss_sum + head_loss_grad -> head_loss", &Matcher::head_loss, true},
+    {"head_loss_stats + softmax_rescale -> head_loss_stats", &Matcher::whole_stats, true},
 }};
 
 /// Copies a graph, with rewrites in place of what they replace.
@@ -179,15 +196,16 @@ class Rebuild {
 
 }  // namespace
 
-Fused fuse(Graph const& source) {
+Fused fuse(Graph const& source, bool vocab_split, std::function<bool(std::vector<int> const&)> const& allowed) {
   Fused result;
   Matcher matcher(source);
   std::vector<std::optional<Rewrite>> at(source.nodes().size());
   for (auto const& pattern : patterns) {
     auto& row = result.patterns.emplace_back(FusedPattern{std::string(pattern.text), 0});
+    if (vocab_split && pattern.whole_vocab) continue;
     for (auto const& node : source.nodes()) {
       auto rewrite = (matcher.*pattern.match)(node);
-      if (!rewrite || !matcher.try_take(*rewrite)) continue;
+      if (!rewrite || (allowed && !allowed(rewrite->nodes)) || !matcher.try_take(*rewrite)) continue;
       ++row.times;
       auto const place = static_cast<std::size_t>(rewrite->at);
       at[place] = std::move(rewrite);

@@ -1,134 +1,209 @@
 #include <algorithm>
+#include <set>
 
 #include "lamina/base/text.hpp"
 #include "lamina/graph/ops/elementwise.hpp"
 #include "lamina/graph/ops/update.hpp"
-#include "plan/detail/lowering.hpp"
 #include "plan/detail/memory.hpp"
+#include "plan/detail/pass.hpp"
 
 namespace lamina::plan {
 namespace {
 
+using program::Step;
+using program::StepKind;
+
 class Lowering {
  public:
-  Lowering(Plan const& plan, bool owns) : plan_(plan), owns_(owns), buffers_(plan, shape_) {}
+  Lowering(Plan const& plan, Kind const& kind) : plan_(plan), kind_(kind), buffers_(plan, kind, shape_) {}
 
   program::Template run() {
-    if (plan_.mesh.size("dp") > 1) shape_.groups.push_back({.name = "dp", .axis = "dp"});
-    if (plan_.mesh.world() > 1) shape_.groups.push_back({.name = "control", .axis = ""});
+    groups();
     buffers_.add_persistent();
     for (auto const& part : plan_.parts) {
-      if (part.program != "forward_backward") continue;
-      forward_backward(part);
+      if (part.trains()) pass(part);
     }
     if (plan_.purpose != Purpose::generate) control();
     if (plan_.purpose == Purpose::train) update(plan_.parts.front());
     refresh();
     for (auto const& part : plan_.parts) {
-      if (part.program != "forward_backward") forward(part);
+      if (!part.trains()) pass(part);
     }
     place_transients(shape_, buffers_.place_persistent());
     return std::move(shape_);
   }
 
  private:
-  void forward_backward(Part const& part) {
-    ProgramWriter writer(plan_, shape_, buffers_, part.program);
-    int reduced = -1;
-    auto const reduce = [&](std::size_t b) { reduced = reduce_bucket(writer, part, b); };
-    for (std::int64_t m = 0; m < plan_.micro_batches; ++m) {
-      for (auto const& node : part.graph.nodes()) {
-        if (node.phase == graph::Phase::update) continue;
-        writer.node(part, node, m);
-        if (m + 1 < plan_.micro_batches || !plan_.config.parallel.overlap) continue;
-        for (std::size_t b = 0; b < plan_.buckets.size(); ++b) {
-          if (plan_.buckets[b].complete == node.id) reduce(b);
-        }
+  void groups() {
+    for (auto const* axis : {"dp", "tp"}) {
+      if (plan_.mesh.size(axis) > 1) shape_.groups.push_back({.name = axis, .axis = axis});
+    }
+    std::set<std::pair<int, int>> pairs;
+    for (auto const& part : plan_.parts) {
+      Crossings const crossings(plan_, part);
+      for (int other = 0; other < plan_.mesh.size("pp"); ++other) {
+        if (crossings.any(kind_.stage, other)) pairs.emplace(kind_.stage, other);
+        if (crossings.any(other, kind_.stage)) pairs.emplace(other, kind_.stage);
       }
     }
-    for (std::size_t b = 0; b < plan_.buckets.size() && !plan_.config.parallel.overlap; ++b) {
-      reduce(b);
+    for (auto const& [from, to] : pairs) shape_.groups.push_back({.name = pair_group(from, to), .axis = "pp"});
+    std::set<std::vector<int>> ties;
+    for (auto const& [parameter, holders] : plan_.holders) {
+      bool const here = std::find(holders.begin(), holders.end(), kind_.stage) != holders.end();
+      if (here && holders.size() > 1 && plan_.purpose == Purpose::train) ties.insert(holders);
     }
-    norm(writer, reduced);
+    for (auto const& t : ties) shape_.groups.push_back({.name = tie_group(t), .axis = "pp"});
+    if (plan_.mesh.world() > 1) shape_.groups.push_back({.name = "control", .axis = ""});
   }
 
-  /// On the stream of the axis, after the last compute step so far; nothing when the gradients are whole already.
-  int reduce_bucket(ProgramWriter& writer, Part const& part, std::size_t b) {
-    auto const& bucket = plan_.buckets[b];
-    bool const partial = std::any_of(part.layouts.conversions.begin(), part.layouts.conversions.end(),
-                                     [&](Conversion const& c) { return c.value == bucket.gradients.front(); });
-    if (!partial) return -1;
-    std::vector<int> ids;
-    for (int const g : bucket.gradients) ids.push_back(buffers_.find(part.graph.value(g).name, Role::gradient));
-    return writer.all_reduce("dp", ids, {writer.last_compute()}, text("bucket.", b));
-  }
-
-  /// Sum of squares of the gradients this rank owns: each global element is counted once over all ranks.
-  void norm(ProgramWriter& writer, int reduced) {
-    int const norm = buffers_.find("norm", Role::output);
-    std::vector<int> gradients;
-    for (auto const& bucket : plan_.buckets) {
-      for (int const g : bucket.gradients) {
-        gradients.push_back(buffers_.find(plan_.parts.front().graph.value(g).name, Role::gradient));
-      }
-    }
-    int const step = owns_ && !gradients.empty() ? writer.kernel(graph::SquareNorm(static_cast<int>(gradients.size())),
-                                                                 gradients, {norm}, "norm")
-                                                 : writer.kernel("zero", {}, {norm});
-    if (owns_ && reduced >= 0) writer.step(step).after = {reduced};
+  void pass(Part const& part) {
+    auto const m = part.trains() ? kind_.micro_batches : 1;
+    Pass(plan_, kind_, shape_, buffers_, part, part.schedules.at(m)).write();
   }
 
   void control() {
     ProgramWriter writer(plan_, shape_, buffers_, "control");
-    if (plan_.mesh.world() > 1) writer.all_reduce("control", {buffers_.find("control", Role::input)}, {}, "control");
+    if (plan_.mesh.world() == 1) return;
+    int const control = buffers_.find("control", Role::input);
+    Step step;
+    step.kind = StepKind::all_reduce;
+    step.attributes.set("reduce", std::string("sum"));
+    step.in = step.out = {control};
+    step.layer = "control";
+    writer.communicate("control", std::move(step));
   }
 
+  /// An optimizer node per parameter, each followed by its working copies. With ZeRO on this rank's rows; what others
+  /// need whole is gathered, a bucket at a time while the next one is updated.
   void update(Part const& part) {
     ProgramWriter writer(plan_, shape_, buffers_, "update");
+    Gathers gathers;
     for (auto const& node : part.graph.nodes()) {
-      if (node.phase != graph::Phase::update) continue;
-      writer.node(part, node, 0);
-      for (int const o : node.out) {
-        auto const& v = part.graph.value(o);
-        if (v.role == Role::parameter) refresh(writer, part.graph.value(v.overwrites).name);
+      if (node.phase != graph::Phase::update || !buffers_.is_here(part, node)) continue;
+      auto const name = optimize(writer, part, node);
+      copies(writer, gathers, name, true);
+      if (gathers.bytes > plan_.config.parallel.bucket) flush(writer, gathers);
+    }
+    flush(writer, gathers);
+  }
+
+  /// Returns the name of the parameter.
+  std::string optimize(ProgramWriter& writer, Part const& part, graph::Node const& node) {
+    std::string name;
+    std::vector<int> in, out;
+    std::vector<TensorSpec> specs;
+    Step step;
+    step.attributes = node.op->attributes();
+    step.layer = node.layer;
+    bool part_of_some = false, all_parts = true;
+    std::int64_t rows = 0;
+    auto const find = [&](int value) {
+      auto const* v = &part.graph.value(value);
+      if (v->overwrites >= 0) v = &part.graph.value(v->overwrites);
+      if (v->role == Role::parameter) name = v->name, rows = flat_rows(plan_.local_spec(part, v->id).shape).rows;
+      bool const held = v->role != Role::input;
+      bool const is_part = held && plan_.storage(part, *v, kind_.replica).part;
+      part_of_some |= is_part, all_parts &= is_part || !held;
+      return buffers_.find(v->name, v->role);
+    };
+    for (int const v : node.in) in.push_back(find(v)), specs.push_back(buffers_[in.back()].spec);
+    for (int const v : node.out) out.push_back(find(v));
+    if (part_of_some && !all_parts) {
+      step.attributes.set("rows", rows_text(row_bounds(rows, plan_.mesh.size("dp"))));
+      step.attributes.set("rows_axis", std::string("dp"));
+    }
+    if (part_of_some) {  // the work is that of the rows of this rank, which the moments have
+      for (auto& s : specs) {
+        if (s.dtype == DType::f32) s = buffers_[in[2]].spec;
       }
     }
+    writer.kernel(*node.op, specs, std::move(in), std::move(out), std::move(step));
+    return name;
+  }
+
+  struct Gathers {
+    std::vector<int> buffers;  // whole tensors of which each replica has its rows
+    std::vector<WorkingCopy const*> packs;  // to be made once their masters are whole
+    std::int64_t bytes = 0;
+  };
+
+  void gather(Gathers& gathers, int buffer) {
+    gathers.buffers.push_back(buffer);
+    gathers.bytes += buffers_[buffer].spec.bytes();
+  }
+
+  void flush(ProgramWriter& writer, Gathers& gathers) {
+    if (!gathers.buffers.empty()) {
+      Step step;
+      step.kind = StepKind::all_gather;
+      step.in = step.out = gathers.buffers;
+      std::vector<std::string> rows;
+      for (int const b : gathers.buffers) {
+        rows.push_back(rows_text(row_bounds(flat_rows(buffers_[b].spec.shape).rows, plan_.mesh.size("dp"))));
+      }
+      step.attributes.set("rows", join(rows, ";"));
+      step.attributes.set("flat", std::int64_t{1});
+      step.layer = "parameters";
+      writer.communicate("dp", std::move(step));
+    }
+    for (auto const* copy : gathers.packs) pack(writer, *copy);
+    gathers = {};
   }
 
   void refresh() {
     ProgramWriter writer(plan_, shape_, buffers_, "refresh");
-    refresh(writer, "");
+    Gathers gathers;
+    std::set<std::string> done;
+    for (auto const& copy : buffers_.copies()) {
+      if (done.insert(copy.parameter).second) copies(writer, gathers, copy.parameter, false);
+      if (gathers.bytes > plan_.config.parallel.bucket) flush(writer, gathers);
+    }
+    flush(writer, gathers);
   }
 
-  /// The working copies of one parameter, or of all.
-  void refresh(ProgramWriter& writer, std::string const& parameter) {
+  /// The working copies of one parameter. `updated`: its master has changed in this rank's rows only.
+  void copies(ProgramWriter& writer, Gathers& gathers, std::string const& parameter, bool updated) {
+    int const master = buffers_.find(parameter, Role::parameter);
+    bool const sharded = plan_.zero >= 1 && updated;
+    bool const master_whole = plan_.zero == 0 || (plan_.zero < 3 && plan_.masters.contains(parameter));
+    if (sharded && master_whole) gather(gathers, master);
     for (auto const& copy : buffers_.copies()) {
-      if (!parameter.empty() && copy.parameter != parameter) continue;
-      std::vector<int> const in{buffers_.find(copy.parameter, Role::parameter)};
-      std::vector<int> const out{buffers_.find(copy.name, Role::packed)};
+      if (copy.parameter != parameter) continue;
       if (copy.packed) {
-        auto const use = copy.use == "forward" ? graph::PackWeight::Use::forward : graph::PackWeight::Use::backward;
-        graph::PackWeight const op({.use = use, .n = copy.n, .k = copy.k, .rows = copy.rows, .dtype = copy.dtype});
-        writer.kernel(op, in, out, copy.parameter);
-      } else {
-        writer.kernel(graph::Cast(copy.dtype), in, out, copy.parameter);
+        sharded ? gathers.packs.push_back(&copy) : pack(writer, copy);
+        continue;
       }
+      int const out = buffers_.find(copy.name, Role::packed);
+      Step step;
+      step.layer = parameter;
+      graph::Cast const cast(copy.dtype);
+      step.attributes = cast.attributes();
+      bool const by_rows = !(plan_.zero == 0 || plan_.zero == 3) && (updated || !master_whole);
+      if (by_rows) {
+        auto const flat = flat_rows(buffers_[out].spec.shape);
+        step.attributes.set("rows", rows_text(row_bounds(flat.rows, plan_.mesh.size("dp"))));
+        step.attributes.set("rows_axis", std::string("dp"));
+      }
+      writer.kernel(cast, {buffers_[master].spec}, {master}, {out}, std::move(step));
+      if (by_rows) gather(gathers, out);
     }
   }
 
-  void forward(Part const& part) {
-    ProgramWriter writer(plan_, shape_, buffers_, part.program);
-    for (auto const& node : part.graph.nodes()) writer.node(part, node, 0);
+  void pack(ProgramWriter& writer, WorkingCopy const& copy) {
+    auto const use = copy.use == "forward" ? graph::PackWeight::Use::forward : graph::PackWeight::Use::backward;
+    graph::PackWeight const op({.use = use, .n = copy.n, .k = copy.k, .rows = copy.rows, .dtype = copy.dtype});
+    writer.kernel(op, {buffers_.find(copy.parameter, Role::parameter)}, {buffers_.find(copy.name, Role::packed)},
+                  copy.parameter);
   }
 
   Plan const& plan_;
-  bool owns_;
+  Kind const& kind_;
   program::Template shape_;
   Buffers buffers_;
 };
 
 }  // namespace
 
-program::Template lower_shape(Plan const& plan, bool owns) { return Lowering(plan, owns).run(); }
+program::Template lower_kind(Plan const& plan, Kind const& kind) { return Lowering(plan, kind).run(); }
 
 }  // namespace lamina::plan

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "lamina/base/philox.hpp"
+#include "plan/detail/sweep.hpp"
 
 namespace lamina::plan {
 namespace {
@@ -17,6 +18,7 @@ using Order = std::vector<Index>;
 // call of `pack`, and rounds of one stretch.
 constexpr std::int64_t refinement_budget = 10'000'000;
 constexpr int refinement_rounds = 200;
+constexpr std::int64_t most_pairs = 1'500'000;  // stretches with more are swept, see sweep.hpp
 
 /// The largest sum of what is in use at one time.
 std::int64_t live_bytes(std::span<Lifetime const> items) {
@@ -25,6 +27,17 @@ std::int64_t live_bytes(std::span<Lifetime const> items) {
   std::int64_t now = 0, most = 0;
   for (auto const& [time, bytes] : change) most = std::max(most, now += bytes);
   return most;
+}
+
+/// How many pairs meet; `items` sorted by `first`.
+std::int64_t count_pairs(std::span<Lifetime const> items) {
+  std::int64_t pairs = 0;
+  for (Index i = 0; i < items.size(); ++i) {
+    auto const end = std::upper_bound(items.begin(), items.end(), items[i].last,
+                                      [](std::int64_t last, Lifetime const& t) { return last < t.first; });
+    pairs += end - items.begin() - static_cast<std::int64_t>(i) - 1;
+  }
+  return pairs;
 }
 
 /// One stretch of time: offsets by trying orders.
@@ -147,7 +160,12 @@ Packing pack(std::span<Lifetime const> all, std::int64_t enough) {
       key.push_back({aligned(t.bytes), t.first - start, t.last - start});
     }
     auto found = solved.find(key);
-    if (found == solved.end()) found = solved.emplace(key, Stretch(std::move(items)).solve(enough, budget)).first;
+    if (found == solved.end()) {
+      bool const many = count_pairs(items) > most_pairs;
+      auto packing =
+          many ? sweep(items, std::max(enough, live_bytes(items))) : Stretch(std::move(items)).solve(enough, budget);
+      found = solved.emplace(std::move(key), std::move(packing)).first;
+    }
     for (Index i = from; i < to; ++i) result.offsets[order[i]] = found->second.offsets[i - from];
     result.bytes = std::max(result.bytes, found->second.bytes);
     from = to;

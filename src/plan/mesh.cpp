@@ -19,15 +19,6 @@ std::vector<std::int64_t> divisors(std::int64_t n) {
   return all;
 }
 
-void require_available(std::string const& axis, std::int64_t size) {
-  if (size == 1) return;
-  fail({.code = "plan.mesh.axis",
-        .subject = text("mesh.", axis),
-        .found = text("mesh.", axis, " = ", size),
-        .expected = text("mesh.", axis, " = 1: splitting over this axis is not available yet"),
-        .fix = text("set mesh.", axis, " = 1 and use mesh.dp")});
-}
-
 }  // namespace
 
 int Mesh::world() const { return std::accumulate(sizes.begin(), sizes.end(), 1, std::multiplies<>{}); }
@@ -73,9 +64,7 @@ Mesh make_mesh(config::Mesh const& mesh, std::int64_t world) {
           .expected = text("1 to ", max_world),
           .fix = "plan for a world in this range"});
   }
-  require_available("tp", mesh.tp);
-  require_available("pp", mesh.pp);
-  auto const dp = mesh.dp == 0 ? world / (mesh.tp * mesh.pp) : mesh.dp;  // 0: "auto"
+  auto const dp = mesh.dp == 0 ? std::max<std::int64_t>(1, world / (mesh.tp * mesh.pp)) : mesh.dp;  // 0: "auto"
   if (dp * mesh.tp * mesh.pp != world) {
     fail({.code = "plan.mesh.product",
           .subject = "the mesh does not fit the ranks",

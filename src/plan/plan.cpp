@@ -6,33 +6,12 @@
 #include "lamina/base/text.hpp"
 #include "lamina/graph/optimizer.hpp"
 #include "plan/detail/check.hpp"
+#include "plan/detail/copies.hpp"
+#include "plan/detail/parts.hpp"
 #include "plan/detail/plan.hpp"
 
 namespace lamina::plan {
 namespace {
-
-void add_part(Plan& plan, std::string program, graph::Graph const& graph) {
-  if (graph.nodes().empty()) return;
-  Part part;
-  part.program = std::move(program);
-  for (auto const& n : graph.nodes()) {
-    if (std::find(part.layers.begin(), part.layers.end(), n.layer) == part.layers.end()) part.layers.push_back(n.layer);
-  }
-  auto fused = plan.config.parallel.fuse ? fuse(graph) : Fused{graph, {}};
-  part.graph = std::move(fused.graph);
-  part.fused = std::move(fused.patterns);
-  if (part.program == "forward_backward") {
-    auto const& o = plan.config.optimizer;
-    graph::append_optimizer(part.graph, {.kind = o.kind,
-                                         .beta1 = o.beta1,
-                                         .beta2 = o.beta2,
-                                         .eps = o.eps,
-                                         .weight_decay = o.weight_decay,
-                                         .momentum = o.momentum});
-  }
-  part.layouts = propagate(part.graph, plan.mesh, plan.purpose);
-  plan.parts.push_back(std::move(part));
-}
 
 [[noreturn]] void fail_empty(std::string_view what) {
   fail({.code = "plan.graphs.empty",
@@ -52,32 +31,33 @@ void require_sound(Plan const& plan) {
         .fix = "this is a bug in Lamina: report it with the run file"});
 }
 
+graph::Graph const& main_graph(Graphs const& graphs, Purpose purpose) {
+  switch (purpose) {
+    case Purpose::train:
+      if (graphs.train.nodes().empty()) fail_empty("train");
+      return graphs.train;
+    case Purpose::eval:
+      if (graphs.eval.nodes().empty()) fail_empty("eval");
+      return graphs.eval;
+    case Purpose::generate:
+      break;
+  }
+  if (graphs.prefill.nodes().empty() && graphs.decode.nodes().empty()) fail_empty("prefill or decode");
+  return graphs.prefill.nodes().empty() ? graphs.decode : graphs.prefill;
+}
+
 }  // namespace
 
 Part const* Plan::find_part(std::string_view program) const {
-  auto const at = std::find_if(parts.begin(), parts.end(), [&](Part const& p) { return p.program == program; });
-  return at == parts.end() ? nullptr : &*at;
+  auto const found = std::find_if(parts.begin(), parts.end(), [&](Part const& p) { return p.program == program; });
+  return found == parts.end() ? nullptr : &*found;
 }
 
-TensorSpec Plan::local_spec(Part const& part, int value) const {
+TensorSpec Plan::local_spec(Part const& part, int value, int form) const {
   auto const& v = part.graph.value(value);
-  return {v.spec.dtype, local_shape(v, part.layouts.values[static_cast<std::size_t>(value)], mesh)};
-}
-
-int Plan::shape_of(int rank) const {
-  if (shapes.size() == 1) return 0;
-  auto const dp = static_cast<std::size_t>(mesh.find_axis("dp"));
-  return mesh.coordinates(rank)[dp] == 0 ? 0 : 1;  // replicated gradients belong to their lowest holder
-}
-
-program::Binding Plan::binding(int rank) const {
-  program::Binding b;
-  b.rank = rank, b.world = mesh.world();
-  b.axes = mesh.axes;
-  b.coordinates = mesh.coordinates(rank);
-  for (auto const& g : shapes.front()->groups)
-    b.members.push_back(g.axis.empty() ? mesh.all() : mesh.members(g.axis, rank));
-  return b;  // no slabs: every rank holds all of every parameter
+  auto const& layout = form < 0 ? part.layouts.values[static_cast<std::size_t>(value)]
+                                : part.layouts.forms[static_cast<std::size_t>(form)].layout;
+  return {v.spec.dtype, local_shape(v, layout, mesh)};
 }
 
 std::shared_ptr<Plan const> make(Graphs const& graphs, config::RunConfig const& config, std::int64_t world,
@@ -88,20 +68,19 @@ std::shared_ptr<Plan const> make(Graphs const& graphs, config::RunConfig const& 
   plan->purpose = purpose;
   plan->mesh = make_mesh(config.mesh, world);
   plan->config.mesh.dp = plan->mesh.size("dp");
+  plan->zero = plan->mesh.size("dp") > 1 && purpose != Purpose::generate ? static_cast<int>(config.parallel.zero) : 0;
   require_request(*plan, graphs);
-  if (purpose == Purpose::train) {
-    if (graphs.train.nodes().empty()) fail_empty("train");
-    plan->micro_batches = config::micro_batches(plan->config);
-    add_part(*plan, "forward_backward", graphs.train);
-    plan->buckets = make_buckets(*plan, plan->parts.front(), config.parallel.bucket);
-  }
+  plan->micro_batches = replica_micro_batches(plan->config);
+  auto const& main = main_graph(graphs, purpose);
+  assign_stages(*plan, main);
+  if (purpose == Purpose::train) add_part(*plan, "forward_backward", graphs.train);
   if (purpose != Purpose::generate) add_part(*plan, "eval", graphs.eval);
   if (purpose == Purpose::generate)
     add_part(*plan, "prefill", graphs.prefill), add_part(*plan, "decode", graphs.decode);
-  if (plan->parts.empty()) fail_empty(purpose == Purpose::eval ? "eval" : "prefill or decode");
-  plan->shapes.push_back(std::make_shared<program::Template const>(lower_shape(*plan, true)));
-  if (purpose == Purpose::train && plan->mesh.size("dp") > 1) {
-    plan->shapes.push_back(std::make_shared<program::Template const>(lower_shape(*plan, false)));
+  plan->masters = find_masters(*plan);
+  make_kinds(*plan);
+  for (auto const& kind : plan->kinds) {
+    plan->shapes.push_back(std::make_shared<program::Template const>(lower_kind(*plan, kind)));
   }
   require_memory(*plan);
   require_sound(*plan);
@@ -127,15 +106,32 @@ std::vector<program::ProgramSet> lower_all(Plan const& plan) {
 
 std::int64_t peak_bytes(Plan const& plan) {
   std::int64_t peak = 0;
-  for (auto const& shape : plan.shapes) {
-    std::int64_t all = 0;
-    for (auto const bytes : shape->arena_bytes) all += bytes;
-    peak = std::max(peak, all);
-  }
-  return peak + communication_scratch_bytes(plan);
+  for (std::size_t k = 0; k < plan.shapes.size(); ++k) peak = std::max(peak, kind_bytes(plan, k));
+  return peak;
 }
 
 std::uint64_t hash(Plan const& plan) { return program::hash(lower_all(plan)); }
+
+bool counts_loss(Plan const& plan, int rank) {
+  auto const& part = plan.parts.front();
+  for (auto const& v : part.graph.values()) {
+    if (v.role != Role::output || v.producer >= 0) continue;
+    for (auto const& n : part.graph.nodes()) {
+      for (int const o : n.out) {
+        if (part.graph.value(o).accumulates_into != v.id) continue;
+        int const stage = part.stages[static_cast<std::size_t>(n.id)];
+        if (plan.at[static_cast<std::size_t>(stage)] != plan.coordinate(rank, "pp")) return false;
+        for (std::size_t a = 0; a < plan.mesh.axes.size(); ++a) {
+          auto const& axis = plan.mesh.axes[a];
+          bool const replicated = part.layouts.at(v.id, -1, a).split == Split::replicate && axis != "pp";
+          if (replicated && plan.coordinate(rank, axis) != 0) return false;
+        }
+        return true;
+      }
+    }
+  }
+  return false;
+}
 
 std::string mismatch(std::vector<program::ProgramSet> const& programs) {
   auto const problems = program::verify(programs);

@@ -1,6 +1,10 @@
 #include "plan/detail/policy.hpp"
 
+#include <algorithm>
 #include <array>
+
+#include "lamina/base/text.hpp"
+#include "plan/detail/selection.hpp"
 
 namespace lamina::plan {
 namespace {
@@ -17,16 +21,54 @@ constexpr std::array<Row, 4> table{{
     {"vocab", "tp"},
 }};
 
+int dim_named(graph::Value const& value, std::string_view axis, Policy const& policy) {
+  for (std::size_t d = 0; d < value.dims.size(); ++d) {
+    if (policy.axis_of(value.dims[d]) == axis) return static_cast<int>(d);
+  }
+  return -1;
+}
+
 }  // namespace
 
-std::string_view axis_of(std::string_view dim, Purpose purpose) {
+std::string_view Policy::axis_of(std::string_view dim) const {
   for (auto const& row : table) {
     if (row.dim != dim) continue;
-    // Generation runs one sequence: every replica computes the same one.
-    if (purpose == Purpose::generate && row.axis == "dp") return "";
+    // Generation runs one sequence: every replica computes the same one, and the host wants whole logits.
+    if (purpose == Purpose::generate && (row.axis == "dp" || row.dim == "vocab")) return "";
     return row.axis;
   }
   return "";
+}
+
+int Policy::cut_dim(graph::Graph const& graph, graph::Value const& value, std::string_view axis) const {
+  auto const& v = value.parameter >= 0 ? graph.value(value.parameter) : value;
+  if (axis != "tp") return dim_named(v, axis, *this);
+  if (v.role != Role::parameter) return v.role == Role::cache ? dim_named(v, axis, *this) : -1;
+  for (auto const& [layer, dim] : split) {
+    if (!v.name.starts_with(layer + ".")) continue;
+    if (dim == "none") return -1;
+    bool const weight = v.spec.shape.ndim() > 1;
+    if (dim == "out") return 0;
+    return weight ? v.spec.shape.ndim() - 1 : -1;
+  }
+  return dim_named(v, axis, *this);
+}
+
+Policy make_policy(config::RunConfig const& config, Purpose purpose, Mesh const& mesh,
+                   std::vector<std::string> const& layers) {
+  Policy policy;
+  policy.purpose = purpose;
+  policy.sequence_parallel = config.parallel.sequence_parallel && purpose != Purpose::generate;
+  if (mesh.size("tp") == 1) return policy;
+  std::vector<ErrorInfo> problems;
+  // Later overrides win, so they are looked up first.
+  for (auto s = config.parallel.split.rbegin(); s != config.parallel.split.rend(); ++s) {
+    for (int const i : select(s->layers, layers, "parallel.split", problems)) {
+      policy.split.emplace_back(layers[static_cast<std::size_t>(i)], s->dim);
+    }
+  }
+  fail_if_any(problems);
+  return policy;
 }
 
 }  // namespace lamina::plan

@@ -71,12 +71,12 @@ std::string space_text(program::Template const& shape, program::Space space) {
                     ratio_text(arena, bound.peak()), "\n");
 }
 
-std::string scratch_text(Plan const& plan) {
-  auto const all = communication_scratch_bytes(plan);
+std::string scratch_text(Plan const& plan, std::size_t kind) {
+  auto const all = communication_scratch_bytes(plan, kind);
   if (all == 0) return "communication scratch: none\n";
   Rows rows{{"group", "ranks", "bytes"}};
-  for (auto const& g : communication_scratch(plan)) rows.push_back({g.group, text(g.ranks), text(g.bytes)});
-  return text("communication scratch: ", all, " bytes (", human_bytes(all), "), for what reductions receive\n",
+  for (auto const& g : communication_scratch(plan, kind)) rows.push_back({g.group, text(g.ranks), text(g.bytes)});
+  return text("communication scratch: ", all, " bytes (", human_bytes(all), "), for what exchanges receive and pack\n",
               table(rows));
 }
 
@@ -88,9 +88,9 @@ std::string memory_text(Plan const& plan, int rank) {
   for (std::size_t s = 0; s < set.shape->arena_bytes.size(); ++s) {
     if (set.shape->arena_bytes[s] > 0) out += space_text(*set.shape, static_cast<program::Space>(s));
   }
-  out += scratch_text(plan);
-  std::int64_t total = communication_scratch_bytes(plan);
-  for (auto const bytes : set.shape->arena_bytes) total += bytes;
+  auto const kind = static_cast<std::size_t>(plan.shape_of(rank));
+  out += scratch_text(plan, kind);
+  auto const total = kind_bytes(plan, kind);
   return out + text("total: ", total, " bytes (", human_bytes(total), ")\n");
 }
 

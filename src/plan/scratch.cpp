@@ -7,8 +7,11 @@
 namespace lamina::plan {
 namespace {
 
-bool reduces(program::Step const& step) {
-  return step.kind == program::StepKind::all_reduce || step.kind == program::StepKind::reduce_scatter;
+using program::StepKind;
+
+bool exchanges(program::Step const& step) {
+  return step.kind == StepKind::all_reduce || step.kind == StepKind::reduce_scatter ||
+         step.kind == StepKind::all_gather;
 }
 
 std::int64_t bytes_of(program::Template const& shape, std::vector<int> const& buffers) {
@@ -17,14 +20,14 @@ std::int64_t bytes_of(program::Template const& shape, std::vector<int> const& bu
   return bytes;
 }
 
-/// A group keeps what its largest reductions need, and beside it what its small ones do.
+/// A group keeps what its large exchanges need, and beside it what its small ones do.
 std::int64_t kept_by(program::Template const& shape, int group, int ranks) {
   bool large = false, small = false;
   for (auto const& p : shape.programs) {
     for (auto const& step : p.steps) {
-      if (step.group != group || !reduces(step)) continue;
-      bool const cut = step.kind == program::StepKind::reduce_scatter ||  // in pieces, however few
-                       bytes_of(shape, step.in) > small_reduction_bytes;
+      if (step.group != group || !exchanges(step)) continue;
+      bool const cut = step.kind != StepKind::all_reduce ||  // in pieces, however few
+                       bytes_of(shape, step.in) > direct_reduction_bytes(ranks);
       (cut ? large : small) = true;
     }
   }
@@ -33,23 +36,30 @@ std::int64_t kept_by(program::Template const& shape, int group, int ranks) {
 
 }  // namespace
 
-std::vector<GroupScratch> communication_scratch(Plan const& plan) {
+std::vector<GroupScratch> communication_scratch(Plan const& plan, std::size_t kind) {
   std::vector<GroupScratch> all;
-  if (plan.mesh.world() == 1) return all;
-  auto const& shape = *plan.shapes.front();
-  auto const members = plan.binding(0).members;
+  auto const world = static_cast<int>(plan.mesh.world());
+  if (world == 1) return all;
+  auto const& shape = *plan.shapes[kind];
+  int rank = 0;
+  while (plan.shape_of(rank) != static_cast<int>(kind)) ++rank;
   for (std::size_t g = 0; g < shape.groups.size(); ++g) {
-    auto const ranks = static_cast<int>(members[g].size());
+    auto const ranks = static_cast<int>(plan.members(shape.groups[g], rank).size());
     all.push_back({shape.groups[g].name, ranks, kept_by(shape, static_cast<int>(g), ranks)});
   }
-  auto const world = static_cast<int>(plan.mesh.world());
   all.push_back({"world", world, small_reduction_scratch_bytes(world)});
   return all;
 }
 
-std::int64_t communication_scratch_bytes(Plan const& plan) {
+std::int64_t communication_scratch_bytes(Plan const& plan, std::size_t kind) {
   std::int64_t bytes = 0;
-  for (auto const& group : communication_scratch(plan)) bytes += group.bytes;
+  for (auto const& group : communication_scratch(plan, kind)) bytes += group.bytes;
+  return bytes;
+}
+
+std::int64_t kind_bytes(Plan const& plan, std::size_t kind) {
+  auto bytes = communication_scratch_bytes(plan, kind);
+  for (auto const space : plan.shapes[kind]->arena_bytes) bytes += space;
   return bytes;
 }
 

@@ -1,6 +1,7 @@
 #include "lamina/base/text.hpp"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "lamina/base/units.hpp"
@@ -24,16 +25,20 @@ std::string mesh_text(Plan const& plan) {
 
 std::string groups_text(Plan const& plan) {
   constexpr std::size_t shown = 8;
-  auto const& groups = plan.shapes.front()->groups;
+  std::vector<program::Group> groups;
+  std::map<std::string, std::set<std::vector<int>>> members;
+  for (int r = 0; r < plan.mesh.world(); ++r) {
+    auto const set = lower(plan, r);
+    for (std::size_t g = 0; g < set.shape->groups.size(); ++g) {
+      auto const& group = set.shape->groups[g];
+      if (members[group.name].empty()) groups.push_back(group);
+      members[group.name].insert(set.binding.members[g]);
+    }
+  }
   if (groups.empty()) return "groups: none\n";
   Rows rows{{"name", "axis", "transport", "ranks"}};
   for (auto const& g : groups) {
-    std::set<std::vector<int>> sets;
-    if (g.axis.empty()) sets.insert(plan.mesh.all());
-    for (int r = 0; r < plan.mesh.world() && !g.axis.empty(); ++r) {
-      auto members = plan.mesh.members(g.axis, r);
-      if (members.front() == r) sets.insert(std::move(members));
-    }
+    auto const& sets = members[g.name];
     std::vector<std::string> lists;
     for (auto const& s : sets) {
       if (lists.size() < shown) lists.push_back(text("{", ranges(s), "}"));
@@ -49,7 +54,9 @@ std::string batch_text(Plan const& plan) {
   auto const& b = plan.config.batch;
   if (plan.purpose == Purpose::eval)
     return text("batch: ", plan.mesh.size("dp"), " replicas, ", b.micro, " samples each\n");
-  return text("batch: ", b.global, " samples a step = ", plan.mesh.size("dp"), " replicas x ", plan.micro_batches,
+  std::set<std::int64_t> const counts(plan.micro_batches.begin(), plan.micro_batches.end());
+  return text("batch: ", b.global, " samples a step = ", plan.mesh.size("dp"), " replicas x ",
+              counts.size() == 1 ? text(*counts.begin()) : text(join(plan.micro_batches)),
               " micro-batches x up to ", b.micro, " samples\n");
 }
 
@@ -101,21 +108,24 @@ std::string layers_text(Plan const& plan, Part const& part) {
   return text("layers of ", part.program, " (shapes of one rank)\n", table(rows));
 }
 
-std::string buckets_text(Plan const& plan) {
-  if (plan.buckets.empty()) return "";
-  auto const& part = plan.parts.front();
-  bool const reduced = plan.mesh.size("dp") > 1;
-  Rows rows{{"bucket", "gradients", "bytes", "first", "complete after"}};
-  for (std::size_t b = 0; b < plan.buckets.size(); ++b) {
-    auto const& bucket = plan.buckets[b];
-    auto const& node = part.graph.node(bucket.complete);
-    rows.push_back({text(b), text(bucket.gradients.size()), text(bucket.bytes),
-                    part.graph.value(bucket.gradients.front()).name, text(node.layer, ".", node.op->kind())});
+std::string gradients_text(Plan const& plan) {
+  if (plan.purpose != Purpose::train) return "";
+  Rows rows{{"rank", "groups", "gradients", "bytes"}};
+  auto const& p = *plan.shapes.front()->find_program("forward_backward");
+  std::map<std::string, std::pair<std::size_t, std::int64_t>> groups;
+  for (auto const& s : p.steps) {
+    bool const reduces = s.kind == program::StepKind::all_reduce || s.kind == program::StepKind::reduce_scatter;
+    if (!reduces || !s.layer.starts_with("bucket.")) continue;
+    auto const& group = plan.shapes.front()->groups[static_cast<std::size_t>(s.group)];
+    auto& sum = groups[text(program::name_of(s.kind), " over ", group.name)];
+    sum.first += s.in.size(), sum.second += s.bytes;
   }
-  auto const how = !reduced                       ? "whole on the one replica"
-                   : plan.config.parallel.overlap ? "all-reduced over dp while the backward goes on"
-                                                  : "all-reduced over dp after the backward";
-  return text("gradients: ", how, "\n", table(rows));
+  if (groups.empty()) return "gradients: whole on every rank that holds them\n";
+  for (auto const& [how, sum] : groups) rows.push_back({"0", how, text(sum.first), text(sum.second)});
+  auto const when = plan.zero >= 2                   ? "after every micro-batch"
+                    : plan.config.parallel.overlap ? "while the last backward goes on"
+                                                   : "after the backward";
+  return text("gradients: reduced ", when, "\n", table(rows));
 }
 
 std::string fused_text(Plan const& plan) {
@@ -150,7 +160,7 @@ std::string to_text(Plan const& plan) {
                          plan.machine.threads, " a rank\n");
   out += mesh_text(plan) + groups_text(plan) + batch_text(plan);
   out += layers_text(plan, plan.parts.front());
-  out += buckets_text(plan) + fused_text(plan) + work_text(plan);
+  out += gradients_text(plan) + fused_text(plan) + work_text(plan);
   return out + text("peak: ", peak, " bytes a rank (", human_bytes(peak), ")\n");
 }
 

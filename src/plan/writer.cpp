@@ -9,17 +9,54 @@ namespace lamina::plan {
 using program::Step;
 using program::StepKind;
 
+std::string pair_group(int from, int to) { return text("pp.", from, ">", to); }
+std::string tie_group(std::vector<int> const& coordinates) { return text("tie.", join(coordinates, "+")); }
+
 ProgramWriter::ProgramWriter(Plan const& plan, program::Template& shape, Buffers& buffers, std::string name)
     : plan_(plan), shape_(shape), buffers_(buffers), index_(static_cast<int>(shape.programs.size())) {
   shape.programs.push_back({.name = std::move(name), .streams = {{.name = "compute", .group = -1}}, .steps = {}});
+  known_.resize(1);
+}
+
+/// Adds an edge unless stream order or an earlier edge of the stream says the same.
+void ProgramWriter::depend(Step& step, int on) {
+  if (on < 0) return;
+  auto const stream = steps()[static_cast<std::size_t>(on)].stream;
+  if (stream == step.stream) return;
+  auto& seen = known_[static_cast<std::size_t>(step.stream)];
+  seen.resize(std::max(seen.size(), static_cast<std::size_t>(stream) + 1), -1);
+  if (seen[static_cast<std::size_t>(stream)] >= on) return;
+  seen[static_cast<std::size_t>(stream)] = on;
+  std::erase_if(step.after, [&](int a) { return steps()[static_cast<std::size_t>(a)].stream == stream; });
+  step.after.push_back(on);
 }
 
 int ProgramWriter::push(Step step) {
   int const id = static_cast<int>(steps().size());
+  uses_.resize(shape_.buffers.size());
+  if (step.stream == 0) {
+    for (int const p : pending_) depend(step, p);
+    pending_.clear();
+  }
+  auto const is_in = [&](int b) { return std::find(step.in.begin(), step.in.end(), b) != step.in.end(); };
+  for (int const b : step.in) depend(step, uses_[static_cast<std::size_t>(b)].write);
+  for (int const b : step.out) {
+    auto const& use = uses_[static_cast<std::size_t>(b)];
+    depend(step, use.write);
+    for (int const r : use.reads) depend(step, r);
+  }
+  for (int const b : step.in) uses_[static_cast<std::size_t>(b)].reads.push_back(id);
+  for (int const b : step.out) uses_[static_cast<std::size_t>(b)] = {id, {}};
+  for (int const b : step.out) {
+    if (is_in(b)) uses_[static_cast<std::size_t>(b)].reads.clear();
+  }
+  std::sort(step.after.begin(), step.after.end());
   if (step.stream == 0) last_compute_ = id;
   steps().push_back(std::move(step));
   return id;
 }
+
+void ProgramWriter::wait_for(int step) { pending_.push_back(step); }
 
 /// Bits of the outputs that add to what an earlier step of this program left.
 std::int64_t ProgramWriter::accumulate_mask(graph::Op const& op, std::vector<int> const& out) {
@@ -34,20 +71,30 @@ std::int64_t ProgramWriter::accumulate_mask(graph::Op const& op, std::vector<int
   return mask;
 }
 
+int ProgramWriter::kernel(graph::Op const& op, std::vector<TensorSpec> const& specs, std::vector<int> in,
+                          std::vector<int> out, Step step) {
+  bool accumulates = false;
+  for (std::size_t o = 0; o < out.size(); ++o) accumulates |= op.accumulates(static_cast<int>(o));
+  if (accumulates) step.attributes.set("accumulate", accumulate_mask(op, out));
+  std::vector<TensorSpec> operands;
+  for (int const b : in) operands.push_back(buffers_[b].spec);
+  if (auto const bytes = op.scratch_bytes(operands, plan_.machine.threads); bytes > 0) {
+    out.push_back(buffers_.scratch(index_, steps().size(), bytes));
+  }
+  auto const cost = op.cost(specs);
+  step.op = op.kind();
+  step.bytes = cost.bytes, step.flops = cost.flops;
+  step.in = std::move(in), step.out = std::move(out);
+  return push(std::move(step));
+}
+
 int ProgramWriter::kernel(graph::Op const& op, std::vector<int> in, std::vector<int> out, std::string layer) {
   std::vector<TensorSpec> specs;
   for (int const b : in) specs.push_back(buffers_[b].spec);
-  auto const cost = op.cost(specs);
   Step step;
-  step.op = op.kind();
   step.attributes = op.attributes();
   step.layer = std::move(layer);
-  step.bytes = cost.bytes, step.flops = cost.flops;
-  if (auto const bytes = op.scratch_bytes(specs, plan_.machine.threads); bytes > 0) {
-    out.push_back(buffers_.scratch(index_, steps().size(), bytes));
-  }
-  step.in = std::move(in), step.out = std::move(out);
-  return push(std::move(step));
+  return kernel(op, specs, std::move(in), std::move(out), std::move(step));
 }
 
 int ProgramWriter::kernel(std::string kind, std::vector<int> in, std::vector<int> out) {
@@ -59,59 +106,34 @@ int ProgramWriter::kernel(std::string kind, std::vector<int> in, std::vector<int
   return push(std::move(step));
 }
 
-int ProgramWriter::node(Part const& part, graph::Node const& node, std::int64_t m) {
-  bool const counted = part.program == "forward_backward" && node.phase != graph::Phase::update;
-  std::vector<TensorSpec> values, operands;  // what the op is about, and what the kernel gets in its place
+int ProgramWriter::copy(int in, int out, std::string layer) {
   Step step;
-  step.attributes = node.op->attributes();
-  for (std::size_t i = 0; i < node.in.size(); ++i) {
-    int b = buffers_.of(part, index_, node.in[i], m);
-    values.push_back(buffers_[b].spec);
-    if (auto const copy = working_copy(plan_, part, node, static_cast<int>(i))) {
-      b = buffers_.find(copy->name, Role::packed);
-      if (copy->packed) step.attributes.set("packed", std::int64_t{1});
-    }
-    operands.push_back(buffers_[b].spec);
-    step.in.push_back(b);
-  }
-  bool accumulates = false;
-  for (std::size_t o = 0; o < node.out.size(); ++o) {
-    step.out.push_back(buffers_.of(part, index_, node.out[o], m));
-    accumulates |= node.op->accumulates(static_cast<int>(o));
-  }
-  if (accumulates) step.attributes.set("accumulate", accumulate_mask(*node.op, step.out));
-  // Only what the sample's index in the replica decides may differ between micro-batches; nothing is per rank.
-  if (step.attributes.real("p", 0.0) > 0) step.attributes.set("sample", m * plan_.config.batch.micro);
-  if (auto const bytes = node.op->scratch_bytes(operands, plan_.machine.threads); bytes > 0) {
-    step.out.push_back(buffers_.scratch(index_, steps().size(), bytes));
-  }
-  auto const cost = node.op->cost(values);
-  step.op = node.op->kind();
-  step.layer = node.layer;
-  step.bytes = cost.bytes, step.flops = cost.flops;
-  step.micro_batch = counted ? static_cast<int>(m) : -1;
+  step.kind = StepKind::copy;
+  step.in = {in}, step.out = {out};
+  step.layer = std::move(layer);
+  step.bytes = 2 * buffers_[in].spec.bytes();
   return push(std::move(step));
 }
 
-int ProgramWriter::all_reduce(std::string const& group, std::vector<int> const& buffers, std::vector<int> after,
-                              std::string layer) {
-  auto const g =
-      std::find_if(shape_.groups.begin(), shape_.groups.end(), [&](auto const& x) { return x.name == group; });
+int ProgramWriter::stream_of(std::string const& group) {
   auto& streams = shape_.programs[static_cast<std::size_t>(index_)].streams;
   auto const name = text("comm.", group);
-  auto s = std::find_if(streams.begin(), streams.end(), [&](auto const& x) { return x.name == name; });
-  if (s == streams.end()) {
-    s = streams.insert(s, {.name = name, .group = static_cast<int>(g - shape_.groups.begin())});
-  }
-  Step step;
-  step.stream = static_cast<int>(s - streams.begin());
-  step.kind = StepKind::all_reduce;
-  step.attributes.set("reduce", std::string("sum"));
-  step.in = step.out = buffers;
-  step.group = s->group;
-  step.layer = std::move(layer);
-  step.after = std::move(after);
-  for (int const b : buffers) step.bytes += buffers_[b].spec.bytes();
+  auto const s = std::find_if(streams.begin(), streams.end(), [&](auto const& x) { return x.name == name; });
+  if (s != streams.end()) return static_cast<int>(s - streams.begin());
+  auto const g =
+      std::find_if(shape_.groups.begin(), shape_.groups.end(), [&](auto const& x) { return x.name == group; });
+  streams.push_back({.name = name, .group = static_cast<int>(g - shape_.groups.begin())});
+  known_.resize(streams.size());
+  return static_cast<int>(streams.size()) - 1;
+}
+
+int ProgramWriter::communicate(std::string const& group, Step step) {
+  step.stream = stream_of(group);
+  step.group = shape_.programs[static_cast<std::size_t>(index_)].streams[static_cast<std::size_t>(step.stream)].group;
+  auto const wanted = std::exchange(step.after, {});
+  for (int const a : wanted) depend(step, a);
+  auto const& moved = step.kind == StepKind::all_gather || step.kind == StepKind::recv ? step.out : step.in;
+  for (int const b : moved) step.bytes += buffers_[b].spec.bytes();
   return push(std::move(step));
 }
 

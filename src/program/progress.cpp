@@ -1,6 +1,9 @@
+#include <algorithm>
+#include <cstdint>
 #include <numeric>
 #include <set>
 #include <tuple>
+#include <utility>
 
 #include "program/detail/world.hpp"
 
@@ -9,73 +12,123 @@
 namespace lamina::program::detail {
 namespace {
 
-/// Tries to prove progress without playing all ranks. Steps that may meet on the wire are merged over the *templates*
-/// instead of the ranks; every dependency between real meetings is a dependency between merged ones, so when those
-/// have no cycle the real ones have none. (The converse is false: a chain of pipeline stages that share a template
-/// looks like a cycle here; then all ranks are played.)
+/// Ranks sorted into classes, so that one rank of a class can stand for all: first by template, then, round by round,
+/// by the classes that each of their groups has (colour refinement). Replicas stay together; the stages of a pipeline
+/// that share a template come apart, from its ends inwards.
+class Classes {
+ public:
+  explicit Classes(World const& world) : world_(world), class_of_(world.shape_of), count_(count()) {}
+
+  int of(int rank) const { return class_of_[static_cast<std::size_t>(rank)]; }
+  /// True when there are more classes now.
+  bool refine() {
+    std::vector<std::vector<int>> of_instance;
+    for (auto const& instance : world_.instances) {
+      auto& list = of_instance.emplace_back();
+      for (int const r : instance.ranks) list.push_back(of(r));
+      std::ranges::sort(list);
+      list.erase(std::unique(list.begin(), list.end()), list.end());
+    }
+    std::map<std::vector<int>, int> known;
+    std::vector<int> next;
+    for (int r = 0; r < world_.size(); ++r) {
+      std::vector<int> key{of(r)};
+      for (int const id : world_.instance_of[static_cast<std::size_t>(r)]) {
+        auto const& list = of_instance[static_cast<std::size_t>(id)];
+        key.push_back(-1);
+        key.insert(key.end(), list.begin(), list.end());
+      }
+      next.push_back(known.try_emplace(std::move(key), static_cast<int>(known.size())).first->second);
+    }
+    class_of_ = std::move(next);
+    return std::exchange(count_, count()) < count();
+  }
+  /// A rank of each class.
+  std::vector<int> examples() const {
+    std::vector<int> out(static_cast<std::size_t>(count_), -1);
+    for (int r = world_.size() - 1; r >= 0; --r) out[static_cast<std::size_t>(of(r))] = r;
+    return out;
+  }
+
+ private:
+  int count() const { return class_of_.empty() ? 0 : *std::ranges::max_element(class_of_) + 1; }
+
+  World const& world_;
+  std::vector<int> class_of_;
+  int count_;
+};
+
+/// Tries to prove progress without playing all ranks. Steps that may meet on the wire are merged over *classes* of
+/// ranks instead of the ranks; every dependency between real meetings is a dependency between merged ones, so when
+/// those have no cycle the real ones have none. (The converse is false: ranks that share a class may be a chain that
+/// looks like a cycle here; then finer classes are tried, and in the end all ranks are played.)
 class Quotient {
  public:
-  explicit Quotient(Play const& play) : play_(play) {
-    for (auto const& k : play.skeletons) {
+  Quotient(Play const& play, Classes const& classes) : play_(play), classes_(classes), examples_(classes.examples()) {
+    for (int const rank : examples_) {
       auto& lanes = first_.emplace_back();
-      for (auto const& lane : k.lanes) {
+      for (auto const& lane : play_.of(rank).lanes) {
         lanes.push_back(nodes_);
         nodes_ += lane.nodes.size();
       }
     }
-    parent_.resize(nodes_);
-    std::iota(parent_.begin(), parent_.end(), std::size_t{0});
   }
 
+  /// Whether proving it this way is worth it.
+  bool is_small() const { return nodes_ <= most_nodes; }
+
   bool has_order() {
+    parent_.resize(nodes_);
+    std::iota(parent_.begin(), parent_.end(), Id{0});
     for (auto const& instance : play_.world.instances) merge(instance);
     return sort();
   }
 
  private:
-  std::size_t find(std::size_t n) {
+  using Id = std::uint32_t;
+  static constexpr std::size_t most_nodes = std::size_t{1} << 23;
+
+  Id find(Id n) {
     while (parent_[n] != n) n = parent_[n] = parent_[parent_[n]];
     return n;
   }
 
-  int shape(int rank) const { return play_.world.shape_of[static_cast<std::size_t>(rank)]; }
-
   /// Ids of the steps of a member's lane that a filter accepts, in order.
   template <class Filter>
-  std::vector<std::size_t> select(Instance const& instance, std::size_t member, Filter const& filter) const {
-    std::vector<std::size_t> out;
-    auto const s = static_cast<std::size_t>(shape(instance.ranks[member]));
-    auto const& k = play_.skeletons[s];
+  std::vector<Id> select(Instance const& instance, std::size_t member, Filter const& filter) const {
+    std::vector<Id> out;
+    int const rank = instance.ranks[member];
+    auto const& k = play_.of(rank);
     auto const l = k.lane_of_group[static_cast<std::size_t>(instance.local[member])];
     if (l < 0) return out;
     auto const& nodes = k.lanes[static_cast<std::size_t>(l)].nodes;
+    auto const first = first_[static_cast<std::size_t>(classes_.of(rank))][static_cast<std::size_t>(l)];
     for (std::size_t i = 0; i < nodes.size(); ++i) {
-      if (filter(nodes[i])) out.push_back(first_[s][static_cast<std::size_t>(l)] + i);
+      if (filter(nodes[i])) out.push_back(static_cast<Id>(first + i));
     }
     return out;
   }
 
-  void join(std::vector<std::size_t> const& a, std::vector<std::size_t> const& b) {
+  void join(std::vector<Id> const& a, std::vector<Id> const& b) {
     for (std::size_t i = 0; i < a.size(); ++i) parent_[find(a[i])] = find(b[i]);
   }
 
   void merge(Instance const& instance) {
+    int const leader = classes_.of(instance.ranks[0]);
     for (std::size_t i = 0; i < instance.ranks.size(); ++i) {
-      int const own = shape(instance.ranks[i]), leader = shape(instance.ranks[0]);
+      int const own = classes_.of(instance.ranks[i]);
       if (own != leader && merged_.insert({leader, instance.local[0], -1, own, instance.local[i], -1}).second) {
         auto const filter = [](auto const& n) { return n.collective; };
         join(select(instance, 0, filter), select(instance, i, filter));
       }
       auto const* lane = play_.of(instance.ranks[i]).lane(instance.local[i]);
       if (!lane) continue;
-      std::set<int> peers;
-      for (auto const& n : lane->nodes) {
-        if (!n.collective && n.sends) peers.insert(n.peer);
-      }
-      for (int const peer : peers) {
+      for (auto const& partner : lane->partners) {
+        int const peer = partner.first;
+        if (!partner.second) continue;
         auto const to = static_cast<std::size_t>(peer);
         auto const key = std::tuple{
-            own, instance.local[i], static_cast<int>(i), shape(instance.ranks[to]), instance.local[to], peer};
+            own, instance.local[i], static_cast<int>(i), classes_.of(instance.ranks[to]), instance.local[to], peer};
         if (!merged_.insert(key).second) continue;
         join(select(instance, i, [&](auto const& n) { return !n.collective && n.sends && n.peer == peer; }),
              select(instance, to,
@@ -84,29 +137,35 @@ class Quotient {
     }
   }
 
-  bool sort() {
-    std::vector<std::vector<std::size_t>> next(nodes_);
-    std::vector<int> missing(nodes_, 0);
-    for (std::size_t s = 0; s < play_.skeletons.size(); ++s) {
-      auto const& k = play_.skeletons[s];
+  /// Calls f(from, to) for every dependency between merged steps.
+  template <class F>
+  void for_each_edge(F const& f) {
+    for (std::size_t c = 0; c < examples_.size(); ++c) {
+      auto const& k = play_.of(examples_[c]);
       for (std::size_t l = 0; l < k.lanes.size(); ++l) {
         auto const& nodes = k.lanes[l].nodes;
         for (std::size_t i = 0; i < nodes.size(); ++i) {
-          auto const own = find(first_[s][l] + i);
-          auto const edge = [&](std::size_t from) {
-            next[find(from)].push_back(own);
-            ++missing[own];
-          };
-          if (i > 0) edge(first_[s][l] + i - 1);
-          for (auto const& w : nodes[i].waits) {
-            edge(first_[s][static_cast<std::size_t>(w.lane)] + static_cast<std::size_t>(w.count) - 1);
+          auto const own = find(static_cast<Id>(first_[c][l] + i));
+          if (i > 0) f(find(static_cast<Id>(first_[c][l] + i - 1)), own);
+          for (auto const& w : k.waits_of(nodes[i])) {
+            auto const lane = static_cast<std::size_t>(w.lane);
+            f(find(static_cast<Id>(first_[c][lane] + static_cast<std::size_t>(w.count) - 1)), own);
           }
         }
       }
     }
-    std::vector<std::size_t> ready;
+  }
+
+  /// Kahn's topological sort, edges in one array.
+  bool sort() {
+    std::vector<Id> begin(nodes_ + 1, 0), missing(nodes_, 0);
+    for_each_edge([&](Id from, Id to) { ++begin[from + 1], ++missing[to]; });
+    std::partial_sum(begin.begin(), begin.end(), begin.begin());
+    std::vector<Id> next(begin.back()), at(begin.begin(), begin.end() - 1);
+    for_each_edge([&](Id from, Id to) { next[at[from]++] = to; });
+    std::vector<Id> ready;
     std::size_t sorted = 0, all = 0;
-    for (std::size_t n = 0; n < nodes_; ++n) {
+    for (Id n = 0; n < nodes_; ++n) {
       if (find(n) != n) continue;
       ++all;
       if (missing[n] == 0) ready.push_back(n);
@@ -115,19 +174,36 @@ class Quotient {
       auto const n = ready.back();
       ready.pop_back();
       ++sorted;
-      for (auto const to : next[n]) {
-        if (--missing[to] == 0) ready.push_back(to);
+      for (auto i = begin[n]; i < begin[n + 1]; ++i) {
+        if (--missing[next[i]] == 0) ready.push_back(next[i]);
       }
     }
     return sorted == all;
   }
 
   Play const& play_;
-  std::vector<std::vector<std::size_t>> first_;  // per template and lane: id of its first step
+  Classes const& classes_;
+  std::vector<int> examples_;                    // per class: a rank
+  std::vector<std::vector<std::size_t>> first_;  // per class and lane: id of its first step
   std::size_t nodes_ = 0;
-  std::vector<std::size_t> parent_;
+  std::vector<Id> parent_;
   std::set<std::tuple<int, int, int, int, int, int>> merged_;
 };
+
+bool has_order(Play const& play) {
+  constexpr int most_rounds = 64;
+  Classes classes(play.world);
+  for (int round = 0; round < most_rounds; ++round) {
+    // Coarse classes are cheap and usually enough; after that only the finest ones that can be had.
+    if (round == 0) {
+      Quotient quotient(play, classes);
+      if (quotient.is_small() && quotient.has_order()) return true;
+    }
+    if (!classes.refine()) break;
+  }
+  Quotient finest(play, classes);
+  return finest.is_small() && finest.has_order();
+}
 
 /// Plays all ranks: a communication step is posted when the steps it waits for are done; a collective is done when
 /// all members have posted it, a message when both sides have.
@@ -135,19 +211,21 @@ class Table {
  public:
   Table(Play const& play, std::vector<Problem>& problems)
       : play_(play), world_(play.world), problems_(problems), posted_collectives_(world_.instances.size(), 0) {
-    for (int r = 0; r < world_.size(); ++r) lanes_.emplace_back(play_.of(r).lanes.size());
+    for (int r = 0; r < world_.size(); ++r) {
+      lanes_.emplace_back(play_.of(r).lanes.size());
+      for (auto& lane : lanes_.back()) lane.is_open = true;
+    }
   }
 
   void run() {
-    std::vector<int> open(static_cast<std::size_t>(world_.size()));
-    std::iota(open.rbegin(), open.rend(), 0);
-    open_ = std::move(open);
-    is_open_.assign(static_cast<std::size_t>(world_.size()), 1);
+    for (int r = world_.size() - 1; r >= 0; --r) {
+      for (std::size_t l = play_.of(r).lanes.size(); l-- > 0;) open_.emplace_back(r, l);
+    }
     while (!open_.empty()) {
-      int const rank = open_.back();
+      auto const [rank, lane] = open_.back();
       open_.pop_back();
-      is_open_[static_cast<std::size_t>(rank)] = 0;
-      visit(rank);
+      state(rank, lane).is_open = false;
+      visit(rank, lane);
     }
     for (int r = 0; r < world_.size(); ++r) {
       for (std::size_t l = 0; l < play_.of(r).lanes.size(); ++l) {
@@ -159,7 +237,8 @@ class Table {
  private:
   struct LaneState {
     int done = 0;
-    bool posted = false;
+    bool posted = false, is_open = false;
+    std::vector<std::size_t> waiting{};  // lanes of the rank whose heads wait for this one
   };
   LaneState& state(int rank, std::size_t lane) { return lanes_[static_cast<std::size_t>(rank)][lane]; }
 
@@ -183,32 +262,35 @@ class Table {
     return static_cast<std::size_t>(k.lane_of_group[static_cast<std::size_t>(i.local[member])]);
   }
 
-  void open(int rank) {
-    auto& flag = is_open_[static_cast<std::size_t>(rank)];
-    if (!flag) open_.push_back(rank);
-    flag = 1;
+  void open(int rank, std::size_t lane) {
+    auto& s = state(rank, lane);
+    if (!s.is_open) open_.emplace_back(rank, lane);
+    s.is_open = true;
   }
 
   void finish(int rank, std::size_t lane) {
     auto& s = state(rank, lane);
     ++s.done;
     s.posted = false;
-    open(rank);
+    open(rank, lane);
+    for (auto const other : s.waiting) open(rank, other);
+    s.waiting.clear();
   }
 
-  void visit(int rank) {
-    auto const lanes = play_.of(rank).lanes.size();
-    for (std::size_t l = 0; l < lanes; ++l) {
-      auto const* node = head(rank, l);
-      if (!node || state(rank, l).posted || blocker(rank, *node)) continue;
-      state(rank, l).posted = true;
-      post(rank, l, *node);
+  void visit(int rank, std::size_t lane) {
+    auto const* node = head(rank, lane);
+    if (!node || state(rank, lane).posted) return;
+    if (auto const* wait = blocker(rank, *node)) {
+      state(rank, static_cast<std::size_t>(wait->lane)).waiting.push_back(lane);
+      return;
     }
+    state(rank, lane).posted = true;
+    post(rank, lane, *node);
   }
 
   /// What keeps a step from being posted, or null.
   Skeleton::Wait const* blocker(int rank, Skeleton::Node const& node) {
-    for (auto const& w : node.waits) {
+    for (auto const& w : play_.of(rank).waits_of(node)) {
       if (state(rank, static_cast<std::size_t>(w.lane)).done < w.count) return &w;
     }
     return nullptr;
@@ -286,16 +368,15 @@ class Table {
   Play const& play_;
   World const& world_;
   std::vector<Problem>& problems_;
-  std::vector<std::vector<LaneState>> lanes_;  // per rank
-  std::vector<int> posted_collectives_;        // per communicator
-  std::vector<int> open_;                      // ranks to look at
-  std::vector<char> is_open_;
+  std::vector<std::vector<LaneState>> lanes_;      // per rank
+  std::vector<int> posted_collectives_;            // per communicator
+  std::vector<std::pair<int, std::size_t>> open_;  // rank and lane of heads to look at
 };
 
 }  // namespace
 
 void check_progress(Play const& play, std::vector<Problem>& problems) {
-  if (!Quotient(play).has_order()) Table(play, problems).run();
+  if (!has_order(play)) Table(play, problems).run();
 }
 
 }  // namespace lamina::program::detail

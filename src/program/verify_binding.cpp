@@ -14,7 +14,10 @@ bool has_slabs(Role r) {
   return r == Role::parameter || r == Role::gradient || r == Role::moment1 || r == Role::moment2;
 }
 
+bool is_empty(Shape const& s) { return std::ranges::count(s.extents(), 0) > 0; }
+
 bool disjoint(Hyperslab const& a, Hyperslab const& b) {
+  if (is_empty(a.extent) || is_empty(b.extent)) return true;
   for (int d = 0; d < a.offset.ndim(); ++d) {
     if (a.offset[d] + a.extent[d] <= b.offset[d] || b.offset[d] + b.extent[d] <= a.offset[d]) return true;
   }
@@ -25,26 +28,24 @@ bool disjoint(Hyperslab const& a, Hyperslab const& b) {
 std::string slab_problem(Buffer const& b, std::vector<Hyperslab> const& slabs) {
   auto const &local = b.spec.shape, &global = b.global_shape;
   if (slabs.empty()) {
-    return local == global ? "" : text("holds ", local, " of ", global, " and lists no boxes");
+    return local == global || is_empty(local) ? "" : text("holds ", local, " of ", global, " and lists no boxes");
   }
-  std::int64_t rows = 0;
+  auto const room = *bytes_of(b.spec) / sizeof_dtype(b.spec.dtype);  // the tables are sound: it fits
+  std::int64_t held = 0;
   for (auto const& s : slabs) {
-    if (s.offset.ndim() != global.ndim() || s.extent.ndim() != global.ndim() || local.ndim() != global.ndim() ||
-        global.ndim() == 0) {
+    if (s.offset.ndim() != global.ndim() || s.extent.ndim() != global.ndim() || global.ndim() == 0) {
       return text("is ", local, " of ", global, " and has a box at ", s.offset, " of ", s.extent, " with other dims");
     }
+    std::int64_t count = is_empty(s.extent) ? 0 : 1;
     for (int d = 0; d < global.ndim(); ++d) {
       if (s.extent[d] > global[d] || s.offset[d] > global[d] - s.extent[d]) {
         return text("has a box at ", s.offset, " of ", s.extent, " outside the global shape ", global);
       }
-      if (d > 0 && s.extent[d] != local[d]) {
-        return text("is ", local, " and has a box of ", s.extent, ": boxes are stacked along dim 0, the rest is equal");
-      }
+      if (count > 0) count = count > (room - held) / s.extent[d] ? room - held + 1 : count * s.extent[d];
     }
-    rows += s.extent[0];
-    if (rows > local[0]) break;  // enough to know, and no sum can overflow
+    held += count;
+    if (held > room) return text("is ", local, ", and its boxes hold more elements than its ", room);
   }
-  if (rows != local[0]) return text("has boxes of ", rows, " rows in all, and ", local[0], " rows");
   for (std::size_t i = 0; i < slabs.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {
       if (!disjoint(slabs[i], slabs[j])) {
@@ -55,10 +56,24 @@ std::string slab_problem(Buffer const& b, std::vector<Hyperslab> const& slabs) {
   return "";
 }
 
+/// The part of a whole that has `own` rows has the right shape; flat parts may be longer.
+bool part_fits(Shape const& whole, Shape const& part, RowsOf of, std::int64_t own) {
+  if (!of.flat) {
+    auto expected = whole;
+    expected[of.dim] = own;
+    return part == expected;
+  }
+  if (whole.ndim() == 1) return part.ndim() == 1 && part[0] >= own;
+  return part.ndim() == 2 && part[0] >= own && part[1] == whole.back();
+}
+
 }  // namespace
 
 BindingRules::BindingRules(Template const& shape)
     : shape_(&shape), peers_(shape.groups.size()), rows_(shape.groups.size()) {
+  for (std::size_t b = 0; b < shape.buffers.size(); ++b) {
+    if (has_slabs(shape.buffers[b].role)) with_slabs_.push_back(static_cast<int>(b));
+  }
   std::set<std::tuple<int, StepKind, int, bool>> known;
   for (int p = 0; p < static_cast<int>(shape.programs.size()); ++p) {
     auto const& steps = shape.programs[static_cast<std::size_t>(p)].steps;
@@ -68,8 +83,11 @@ BindingRules::BindingRules(Template const& shape)
       auto const g = static_cast<std::size_t>(s.group);
       if (s.peer >= 0 && known.insert({s.group, s.kind, s.peer, s.in.empty()}).second) peers_[g].push_back({p, i});
       if (s.kind == StepKind::reduce_scatter || s.kind == StepKind::all_gather || s.kind == StepKind::all_to_all) {
-        bool const equal = s.kind == StepKind::all_to_all;  // "rows" means nothing to it
-        rows_[g].push_back({p, i, equal ? std::vector<Rows>{} : parse_rows(s).value_or(std::vector<Rows>{})});
+        if (s.kind == StepKind::all_to_all) {  // the attributes mean nothing to it
+          rows_[g].push_back({p, i, {}, {}});
+        } else {
+          rows_[g].push_back({p, i, parse_rows(s).value_or(std::vector<Rows>{}), parse_rows_of(s).value_or(RowsOf{})});
+        }
       }
     }
   }
@@ -125,7 +143,11 @@ bool BindingRules::check_members(Binding const& b, Reporter& report) {
       }
       sound = false;
     }
-    for (auto const& use : rows_[g]) sound = check_rows(use, size, index, report) && sound;
+    if (sound_rows_.contains({g, size, index})) continue;
+    bool rows_sound = true;
+    for (auto const& use : rows_[g]) rows_sound = check_rows(use, size, index, report) && rows_sound;
+    if (rows_sound) sound_rows_.insert({g, size, index});
+    sound = sound && rows_sound;
   }
   return sound;
 }
@@ -143,7 +165,7 @@ bool BindingRules::check_rows(RowsUse const& use, int size, int index, Reporter&
   for (std::size_t i = 0; i < wholes.size(); ++i) {
     auto const& whole = shape_->buffers[static_cast<std::size_t>(wholes[i])].spec;
     auto const& part = shape_->buffers[static_cast<std::size_t>(parts[i])].spec;
-    auto const rows = whole.shape.ndim() > 0 ? whole.shape[0] : 0;
+    auto const rows = whole.shape.ndim() > 0 ? row_count(whole.shape, use.of) : 0;
     std::int64_t own = rows / size;
     if (use.rows.empty()) {
       if (whole.shape.ndim() == 0 || rows % size != 0) {
@@ -159,9 +181,7 @@ bool BindingRules::check_rows(RowsUse const& use, int size, int index, Reporter&
       own = bounds[static_cast<std::size_t>(index) + 1] - bounds[static_cast<std::size_t>(index)];
     }
     if (wholes[i] == parts[i] || s.kind == StepKind::all_to_all) continue;
-    auto expected = whole.shape;
-    expected[0] = own;
-    if (!(part.shape == expected)) {
+    if (!part_fits(whole.shape, part.shape, use.of, own)) {
       return wrong("pairs ", describe_buffer(*shape_, wholes[i]), " ", whole, " with ",
                    describe_buffer(*shape_, parts[i]), " ", part, "; member ", index, " of ", size, " has ", own,
                    " rows");
@@ -173,18 +193,20 @@ bool BindingRules::check_rows(RowsUse const& use, int size, int index, Reporter&
 bool BindingRules::check_slabs(Binding const& b, Reporter& report) const {
   static std::vector<Hyperslab> const all_of_it;
   bool sound = true;
-  for (std::size_t i = 0; i < shape_->buffers.size(); ++i) {
-    auto const& slabs = i < b.slabs.size() ? b.slabs[i] : all_of_it;
-    auto const& buffer = shape_->buffers[i];
-    std::string problem;
-    if (has_slabs(buffer.role)) {
-      problem = slab_problem(buffer, slabs);
-    } else if (!slabs.empty()) {
-      problem = text("has role ", buffer.role, " and lists boxes");
-    }
-    if (problem.empty()) continue;
-    report.add("slab", "buffer ", describe_buffer(*shape_, static_cast<int>(i)), " ", problem);
+  auto const wrong = [&](int buffer, std::string const& problem) {
+    if (problem.empty()) return;
+    report.add("slab", "buffer ", describe_buffer(*shape_, buffer), " ", problem);
     sound = false;
+  };
+  for (int const id : with_slabs_) {
+    auto const i = static_cast<std::size_t>(id);
+    wrong(id, slab_problem(shape_->buffers[i], i < b.slabs.size() ? b.slabs[i] : all_of_it));
+  }
+  for (std::size_t i = 0; i < b.slabs.size(); ++i) {
+    auto const role = shape_->buffers[i].role;
+    if (!b.slabs[i].empty() && !has_slabs(role)) {
+      wrong(static_cast<int>(i), text("has role ", role, " and lists boxes"));
+    }
   }
   return sound;
 }

@@ -35,7 +35,9 @@ class MatchCheck {
   /// "rank 3 step 12 (...): all_reduce sum f32 x 100", or "rank 3 has no more".
   std::string describe(int rank, Nodes const& nodes, std::size_t k) const {
     if (k >= nodes.size()) return text("rank ", rank, " has no more after ", nodes.size());
-    return text("rank ", rank, " has ", describe_step(*play_.of(rank).program, nodes[k]->step), ": ", nodes[k]->what);
+    auto const& skeleton = play_.of(rank);
+    return text("rank ", rank, " has ", describe_step(*skeleton.program, nodes[k]->step), ": ",
+                describe_match(*skeleton.shape, skeleton.step(*nodes[k])));
   }
 
   static int step_of(Nodes const& a, std::size_t k) { return k < a.size() ? a[k]->step : -1; }
@@ -51,10 +53,12 @@ class MatchCheck {
     return out;
   }
 
-  /// First place where two sequences differ, or nothing.
-  static std::optional<std::size_t> difference(Nodes const& a, Nodes const& b) {
+  /// First place where the sequences of two ranks differ, or nothing.
+  std::optional<std::size_t> difference(int rank_a, Nodes const& a, int rank_b, Nodes const& b) const {
+    auto const &of_a = play_.of(rank_a), &of_b = play_.of(rank_b);
     for (std::size_t k = 0; k < std::max(a.size(), b.size()); ++k) {
-      if (k >= a.size() || k >= b.size() || a[k]->what != b[k]->what) return k;
+      if (k >= a.size() || k >= b.size()) return k;
+      if (!fit_together(*of_a.shape, of_a.step(*a[k]), *of_b.shape, of_b.step(*b[k]))) return k;
     }
     return std::nullopt;
   }
@@ -69,7 +73,7 @@ class MatchCheck {
       auto const is_collective = [](auto const& n) { return n.collective; };
       auto const a = select(leader, instance.local[0], is_collective);
       auto const b = select(rank, instance.local[i], is_collective);
-      auto const k = difference(a, b);
+      auto const k = difference(leader, a, rank, b);
       if (!k) continue;
       wrong("collective", leader, step_of(a, *k), "collective ", *k, " of group '", instance.name, "' (ranks ",
             describe_ranks(instance.ranks), ") differs: ", describe(leader, a, *k), "; ", describe(rank, b, *k));
@@ -81,11 +85,7 @@ class MatchCheck {
       auto const* lane = play_.of(instance.ranks[i]).lane(instance.local[i]);
       if (!lane) continue;
       // Both directions from here: a receive that nobody sends to is seen from its own side only.
-      std::set<std::pair<int, bool>> partners;
-      for (auto const& n : lane->nodes) {
-        if (!n.collective) partners.insert({n.peer, n.sends});
-      }
-      for (auto const& [peer, sends] : partners) {
+      for (auto const& [peer, sends] : lane->partners) {
         auto const p = static_cast<std::size_t>(peer);
         sends ? message_pair(instance, i, p) : message_pair(instance, p, i);
       }
@@ -101,7 +101,7 @@ class MatchCheck {
                           [&](auto const& n) { return !n.collective && n.sends && n.peer == static_cast<int>(to); });
     auto const b = select(receiver, instance.local[to],
                           [&](auto const& n) { return !n.collective && !n.sends && n.peer == static_cast<int>(from); });
-    auto const k = difference(a, b);
+    auto const k = difference(sender, a, receiver, b);
     if (!k) return;
     bool const from_sender = *k < a.size();
     wrong("message", from_sender ? sender : receiver, from_sender ? a[*k]->step : b[*k]->step, "message ", *k,

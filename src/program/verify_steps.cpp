@@ -77,9 +77,11 @@ class StepCheck {
   }
 
   void operands() {
-    auto sorted = s_.out;
-    std::ranges::sort(sorted);
-    if (std::ranges::adjacent_find(sorted) != sorted.end()) wrong("operand", "writes a buffer twice");
+    if (s_.out.size() > 1) {
+      auto sorted = s_.out;
+      std::ranges::sort(sorted);
+      if (std::ranges::adjacent_find(sorted) != sorted.end()) wrong("operand", "writes a buffer twice");
+    }
     auto const count = [&](std::size_t in, std::size_t out) {
       if (s_.in.size() != in || s_.out.size() != out) {
         wrong("operand", "reads ", s_.in.size(), " and writes ", s_.out.size(), " buffers; a ", name_of(s_.kind),
@@ -166,8 +168,24 @@ class StepCheck {
     if (!lists || (!lists->empty() && lists->size() != s_.in.size())) {
       wrong("rows", "has an attribute 'rows' that is not one ascending list per operand, such as \"0,4,8;0,1,2\"");
     }
-    for (int const b : s_.kind == StepKind::all_gather ? s_.out : s_.in) {
-      if (spec(b).shape.ndim() == 0) wrong("rows", "splits ", describe_buffer(t_, b), ", which has no dims");
+    auto const of = parse_rows_of(s_);
+    if (!of) {
+      return wrong("rows", "has attributes 'dim' and 'flat' that are not a dim, or 1 without a dim");
+    }
+    auto const& wholes = s_.kind == StepKind::all_gather ? s_.out : s_.in;
+    for (int const b : wholes) {
+      auto const ndim = spec(b).shape.ndim();
+      if (ndim == 0) {
+        wrong("rows", "splits ", describe_buffer(t_, b), ", which has no dims");
+      } else if (of->dim >= ndim) {
+        wrong("rows", "splits dim ", of->dim, " of ", describe_buffer(t_, b), " ", spec(b));
+      }
+    }
+    for (std::size_t i = 0; of->dim > 0 && i < std::min(s_.in.size(), s_.out.size()); ++i) {
+      if (s_.in[i] == s_.out[i]) {
+        wrong("rows", "works in place on ", describe_buffer(t_, s_.in[i]), ", whose rows of dim ", of->dim,
+              " do not lie together; flat rows and those of dim 0 do");
+      }
     }
   }
 
@@ -197,6 +215,31 @@ std::optional<std::vector<Rows>> parse_rows(Step const& step) {
     if (rows.size() < 2 || rows.front() != 0 || !std::ranges::is_sorted(rows)) return std::nullopt;
   }
   return lists;
+}
+
+std::optional<RowsOf> parse_rows_of(Step const& step) {
+  RowsOf of;
+  std::int64_t flat = 0, dim = 0;
+  for (auto const& [name, to] : {std::pair{"dim", &dim}, std::pair{"flat", &flat}}) {
+    auto const* value = step.attributes.find(name);
+    if (!value) continue;
+    auto const* n = std::get_if<std::int64_t>(value);
+    if (!n || *n < 0) return std::nullopt;
+    *to = *n;
+  }
+  if (flat > 1 || dim >= Shape::max_dims || (flat == 1 && dim > 0)) return std::nullopt;
+  of.dim = static_cast<int>(dim), of.flat = flat == 1;
+  return of;
+}
+
+std::int64_t row_count(Shape const& shape, RowsOf of) {
+  if (!of.flat) return shape[of.dim];
+  std::int64_t rows = 1;
+  for (int d = 0; d < shape.ndim(); ++d) {
+    if (shape[d] == 0) return 0;
+  }
+  for (int d = 0; d + 1 < std::max(2, shape.ndim()); ++d) rows *= shape[d];
+  return rows;
 }
 
 bool check_steps(Template const& shape, Program const& program, int index, Reporter& report) {

@@ -8,37 +8,84 @@
 namespace lamina::program::detail {
 namespace {
 
-/// Dtype and element counts, in words that are equal when two sides fit together.
-std::string describe_tensors(Template const& shape, std::vector<int> const& buffers) {
-  std::string out;
-  for (int const b : buffers) {
-    auto const& spec = shape.buffers[static_cast<std::size_t>(b)].spec;
-    auto const count = *bytes_of(spec) / sizeof_dtype(spec.dtype);  // the tables are sound: it fits
-    out += out.empty() ? text(" ", spec.dtype, " x ", count) : text(", ", count);
-  }
-  return out;
+/// The tensors that two ends must agree on: what a message carries; the wholes of a collective, which are the input of
+/// a reduce_scatter.
+std::vector<int> const& agreed(Step const& s) {
+  return s.kind == StepKind::send || s.kind == StepKind::reduce_scatter ? s.in : s.out;
 }
 
-std::string describe_match(Template const& shape, Step const& s) {
-  auto out = is_collective(s.kind) ? std::string(name_of(s.kind)) : std::string("message");
-  if (s.kind == StepKind::all_reduce || s.kind == StepKind::reduce_scatter) {
-    out += text(" ", s.attributes.string("reduce", "sum"));
-  }
-  // The whole tensor, which is the same for all members, is the input of a reduce_scatter.
-  out += describe_tensors(shape, s.kind == StepKind::send || s.kind == StepKind::reduce_scatter ? s.in : s.out);
-  if (s.kind == StepKind::broadcast) out += text(" from member ", s.peer);
-  if ((s.kind == StepKind::reduce_scatter || s.kind == StepKind::all_gather) && s.attributes.has("rows")) {
-    out += text(" rows ", s.attributes.string("rows"));
-  }
-  return out;
+Buffer const& buffer(Template const& t, int id) { return t.buffers[static_cast<std::size_t>(id)]; }
+
+std::int64_t count_of(Buffer const& b) {
+  return *bytes_of(b.spec) / sizeof_dtype(b.spec.dtype);  // the tables are sound: it fits
+}
+
+bool cuts_rows(StepKind k) { return k == StepKind::reduce_scatter || k == StepKind::all_gather; }
+bool reduces(StepKind k) { return k == StepKind::all_reduce || k == StepKind::reduce_scatter; }
+
+/// Roles whose buffers share the names of tensors with other roles.
+bool is_part_of_state(Role r) {
+  return r == Role::parameter || r == Role::gradient || r == Role::moment1 || r == Role::moment2;
+}
+
+bool same_data(Buffer const& a, Buffer const& b) { return a.spec.dtype == b.spec.dtype && count_of(a) == count_of(b); }
+
+/// Of a collective. The name of scratch means nothing; a parameter and its gradient share one.
+bool same_identity(Buffer const& a, Buffer const& b) {
+  if (a.role == Role::scratch || b.role == Role::scratch) return a.role == b.role;
+  return a.name == b.name && (a.role == b.role || (!is_part_of_state(a.role) && !is_part_of_state(b.role)));
+}
+
+bool same_text(Step const& a, Step const& b, std::string_view name, std::string_view otherwise) {
+  auto const value = [&](Step const& s) {
+    auto const* v = s.attributes.find(name);
+    return v ? std::string_view(std::get<std::string>(*v)) : otherwise;
+  };
+  return value(a) == value(b);
 }
 
 bool same_shape(Template const& a, Template const& b) { return &a == &b || a == b; }
 
 }  // namespace
 
+bool fit_together(Template const& ta, Step const& a, Template const& tb, Step const& b) {
+  bool const message = !is_collective(a.kind);
+  if (message ? is_collective(b.kind) || a.kind == b.kind : a.kind != b.kind) return false;
+  auto const &in_a = agreed(a), &in_b = agreed(b);
+  if (in_a.size() != in_b.size()) return false;
+  auto const dim = cuts_rows(a.kind) ? a.attributes.integer("dim", 0) : 0;
+  for (std::size_t i = 0; i < in_a.size(); ++i) {
+    auto const &x = buffer(ta, in_a[i]), &y = buffer(tb, in_b[i]);
+    if (!same_data(x, y) || (message ? x.name != y.name : !same_identity(x, y))) return false;
+    if (dim > 0 && !(x.spec.shape == y.spec.shape)) return false;
+  }
+  if (reduces(a.kind) && !same_text(a, b, "reduce", "sum")) return false;
+  if (a.kind == StepKind::broadcast && a.peer != b.peer) return false;
+  return !cuts_rows(a.kind) || (same_text(a, b, "rows", "") && dim == b.attributes.integer("dim", 0) &&
+                                a.attributes.integer("flat", 0) == b.attributes.integer("flat", 0));
+}
+
+std::string describe_match(Template const& shape, Step const& s) {
+  auto out = is_collective(s.kind) ? std::string(name_of(s.kind)) : std::string("message");
+  if (reduces(s.kind)) out += text(" ", s.attributes.string("reduce", "sum"));
+  std::string names;
+  for (int const id : agreed(s)) {
+    auto const& b = buffer(shape, id);
+    out += names.empty() ? text(" ", b.spec.dtype, " x ", count_of(b)) : text(", ", count_of(b));
+    names += text(names.empty() ? " of " : ", ", b.role, " '", b.name, "'");
+  }
+  if (s.kind == StepKind::broadcast) out += text(" from member ", s.peer);
+  if (cuts_rows(s.kind)) {
+    if (s.attributes.has("rows")) out += text(" rows ", s.attributes.string("rows"));
+    if (auto const dim = s.attributes.integer("dim", 0); dim > 0) out += text(" dim ", dim);
+    if (s.attributes.integer("flat", 0) != 0) out += " flat";
+  }
+  return out + names;
+}
+
 Skeleton make_skeleton(Template const& shape, Program const* program) {
   Skeleton k;
+  k.shape = &shape;
   k.program = program;
   k.lane_of_group.assign(shape.groups.size(), -1);
   if (!program) return k;
@@ -48,7 +95,7 @@ Skeleton make_skeleton(Template const& shape, Program const* program) {
     auto& lane = k.lane_of_group[static_cast<std::size_t>(s.group)];
     if (lane >= 0) continue;
     lane = static_cast<int>(k.lanes.size());
-    k.lanes.push_back({s.group, {}});
+    k.lanes.push_back({s.group, {}, {}});
     lane_stream.push_back(s.stream);
   }
   if (k.lanes.empty()) return k;
@@ -58,19 +105,25 @@ Skeleton make_skeleton(Template const& shape, Program const* program) {
     if (!is_communication(s.kind)) continue;
     auto const own = static_cast<std::size_t>(k.lane_of_group[static_cast<std::size_t>(s.group)]);
     auto& nodes = k.lanes[own].nodes;
-    Skeleton::Node node{.step = i,
-                        .collective = is_collective(s.kind),
-                        .sends = s.kind == StepKind::send,
-                        .peer = s.peer,
-                        .what = describe_match(shape, s)};
+    Skeleton::Node node{
+        .step = i, .collective = is_collective(s.kind), .sends = s.kind == StepKind::send, .peer = s.peer};
+    node.waits[0] = k.waits.size();
     for (std::size_t l = 0; l < k.lanes.size(); ++l) {
       if (l == own) continue;
       int const count = order.clock(i, lane_stream[l]);
       int const known = nodes.empty() ? 0 : order.clock(nodes.back().step, lane_stream[l]);
-      if (count > known) node.waits.push_back({static_cast<int>(l), count});
+      if (count > known) k.waits.push_back({static_cast<int>(l), count});
     }
-    if (node.collective) k.collectives.push_back(s.group);
-    nodes.push_back(std::move(node));
+    node.waits[1] = k.waits.size();
+    if (node.collective) {
+      k.collectives.push_back(s.group);
+    } else {
+      auto& partners = k.lanes[own].partners;
+      std::pair const partner{node.peer, node.sends};
+      auto const at = std::ranges::lower_bound(partners, partner);
+      if (at == partners.end() || *at != partner) partners.insert(at, partner);
+    }
+    nodes.push_back(node);
   }
   return k;
 }

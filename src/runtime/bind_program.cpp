@@ -60,12 +60,38 @@ Kernel inline_copy(std::vector<std::unique_ptr<device::Task>> tasks) {
 
 }  // namespace
 
+std::vector<int> issue_order(program::Program const& program) {
+  auto const n = program.steps.size();
+  // Place 0 is before all steps of the compute stream, place i + 1 directly behind step i.
+  std::vector<std::size_t> place(n), last(program.streams.size());
+  std::vector<std::vector<int>> behind(n + 1);
+  for (std::size_t i = 0; i < n; ++i) {
+    auto const& step = program.steps[i];
+    auto const stream = static_cast<std::size_t>(step.stream);
+    place[i] = last[stream];
+    for (int const other : step.after) place[i] = std::max(place[i], place[static_cast<std::size_t>(other)]);
+    if (stream == 0) {
+      place[i] = i + 1;
+    } else {
+      behind[place[i]].push_back(static_cast<int>(i));
+    }
+    last[stream] = place[i];
+  }
+  auto order = std::move(behind[0]);
+  for (std::size_t i = 0; i < n; ++i) {
+    if (program.steps[i].stream == 0) order.push_back(static_cast<int>(i));
+    order.insert(order.end(), behind[i + 1].begin(), behind[i + 1].end());
+  }
+  return order;
+}
+
 BoundProgram bind_program(program::Program const& program, Memory const& memory, Streams const& streams,
                           std::vector<comm::Communicator> const& groups, bool reference_kernels) {
   BoundProgram bound;
   bound.program = &program;
   bound.actions.resize(program.steps.size());
   bound.tokens.resize(program.steps.size());
+  bound.order = issue_order(program);
   for (std::size_t id = 0; id < program.steps.size(); ++id) {
     auto const& step = program.steps[id];
     auto& action = bound.actions[id];
@@ -77,7 +103,7 @@ BoundProgram bind_program(program::Program const& program, Memory const& memory,
       for (int const b : step.in) in.push_back(memory.ref(b));
       for (int const b : step.out) out.push_back(memory.ref(b));
       bool const has_scratch = !step.out.empty() && memory.set.shape->buffers[step.out.back()].role == Role::scratch;
-      Operands operands(step, std::move(in), std::move(out), has_scratch, reference_kernels, where);
+      Operands operands(memory.set, step, std::move(in), std::move(out), has_scratch, reference_kernels, where);
       action.kernel = bind_kernel(step.op, operands);
     } else {
       auto tasks = make_tasks(step, memory, step.group >= 0 ? &groups[step.group] : nullptr, where);
@@ -93,7 +119,7 @@ BoundProgram bind_program(program::Program const& program, Memory const& memory,
       }
     }
     for (int const other : step.after) {
-      // Compute steps that come earlier in the list have run when this one is issued.
+      // Steps of the compute stream have run when this one is issued.
       if (off_compute(other) == streams.compute || off_compute(other) == stream) continue;
       if (action.stream) {
         action.waits.push_back(std::make_unique<WaitTask>(bound.tokens[other]));

@@ -2,19 +2,21 @@
 // initialised in the order in which they are written, so `in()` and `out()` follow the order of the table there.
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "detail/operands.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
-#include "lamina/kernels/activation.hpp"
 #include "lamina/kernels/adamw.hpp"
 #include "lamina/kernels/add.hpp"
 #include "lamina/kernels/attention.hpp"
 #include "lamina/kernels/cast.hpp"
+#include "lamina/kernels/cross_entropy.hpp"
 #include "lamina/kernels/dropout.hpp"
 #include "lamina/kernels/embedding.hpp"
 #include "lamina/kernels/fill.hpp"
+#include "lamina/kernels/gelu.hpp"
 #include "lamina/kernels/head_loss.hpp"
 #include "lamina/kernels/layer_norm.hpp"
 #include "lamina/kernels/linear.hpp"
@@ -22,9 +24,13 @@
 #include "lamina/kernels/linear_grad_input.hpp"
 #include "lamina/kernels/linear_grad_weight.hpp"
 #include "lamina/kernels/loss_sum.hpp"
+#include "lamina/kernels/mse.hpp"
 #include "lamina/kernels/pack_weight.hpp"
+#include "lamina/kernels/relu.hpp"
 #include "lamina/kernels/select_token.hpp"
 #include "lamina/kernels/sgd.hpp"
+#include "lamina/kernels/slice.hpp"
+#include "lamina/kernels/softmax_rescale.hpp"
 #include "lamina/kernels/square_norm.hpp"
 
 namespace lamina::runtime::detail {
@@ -39,6 +45,21 @@ std::uint32_t operation(Operands const& o) {
 }
 std::int64_t sample(Operands const& o) { return o.attributes().integer("sample", 0); }
 
+/// The rows of a vocabulary's table that this rank has, given the table or its gradient.
+k::VocabPart vocab_part(Operands const& o, TensorRef const& table) {
+  auto const cut = o.cut();
+  if (!cut.there) return {};
+  return {.first = cut.coordinate * table.spec.shape[0], .vocab = o.attributes().integer("vocab")};
+}
+
+/// The heads that this rank has; dim 3 of qkv.
+k::HeadPart head_part(Operands const& o, TensorRef const& qkv) {
+  auto const cut = o.cut();
+  if (!cut.there) return {};
+  auto const local = qkv.spec.shape[3];
+  return {.first = cut.coordinate * local, .count = cut.parts * local};
+}
+
 /// A weight operand. The plain loops read no library's layout.
 TensorRef weight(Operands& o) {
   auto const w = o.in();
@@ -51,29 +72,47 @@ TensorRef weight(Operands& o) {
 }
 
 Kernel bind_embedding(Operands& o) {
-  return o.kernel<k::embedding, k::embedding_reference>(k::EmbeddingArgs{.table = o.in(),
-                                                                         .ids = o.in(),
-                                                                         .positions = o.in_if(o.flag("positions")),
-                                                                         .position = o.in_if(o.flag("offset")),
-                                                                         .x = o.out()});
+  auto const table = o.in();
+  return o.kernel<k::embedding, k::embedding_reference>(
+      k::EmbeddingArgs{.table = table,
+                       .ids = o.in(),
+                       .positions = o.in_of_holder(o.flag("positions")),
+                       .position = o.in_if(o.flag("offset")),
+                       .x = o.out(),
+                       .part = vocab_part(o, table)});
 }
 
 Kernel bind_embedding_grad(Operands& o) {
+  auto const dtable = o.out();
   return o.kernel<k::embedding_grad, k::embedding_grad_reference>(
       k::EmbeddingGradArgs{.dx = o.in(),
                            .ids = o.in(),
-                           .dtable = o.out(),
+                           .dtable = dtable,
                            .dpositions = o.out_if(o.flag("positions")),
-                           .accumulate = o.accumulate()});
+                           .accumulate = o.accumulate(),
+                           .part = vocab_part(o, dtable)});
 }
 
 Kernel bind_dropout(Operands& o) {
-  return o.kernel<k::dropout, k::dropout_reference>(k::DropoutArgs{.x = o.in(),
+  auto const x = o.in();
+  auto const cut = o.cut();
+  if (cut.there && (cut.dim < 1 || cut.dim >= x.spec.shape.ndim())) {
+    fail({.code = "runtime.bind.split_dim",
+          .subject = o.where(),
+          .found = text("split_dim = ", cut.dim, " of ", x.spec),
+          .expected = "a dim after the first: samples are counted by the input rng",
+          .fix = "correct the attribute"});
+  }
+  auto const local = cut.there ? x.spec.shape[cut.dim] : 0;
+  return o.kernel<k::dropout, k::dropout_reference>(k::DropoutArgs{.x = x,
                                                                    .rng = o.in(),
                                                                    .y = o.out(),
                                                                    .p = o.attributes().real("p"),
                                                                    .operation = operation(o),
-                                                                   .sample = sample(o)});
+                                                                   .sample = sample(o),
+                                                                   .split_dim = cut.dim,
+                                                                   .first = cut.coordinate * local,
+                                                                   .extent = cut.parts * local});
 }
 
 Kernel bind_layer_norm(Operands& o) {
@@ -117,7 +156,7 @@ Kernel bind_layer_norm_grad(Operands& o) {
 Kernel bind_linear(Operands& o) {
   return o.kernel<k::linear, k::linear_reference>(k::LinearArgs{.x = o.in(),
                                                                 .w = weight(o),
-                                                                .bias = o.in_if(o.flag("bias")),
+                                                                .bias = o.in_of_holder(o.flag("bias")),
                                                                 .y = o.out(),
                                                                 .scratch = o.scratch(),
                                                                 .rows_dims = rows_dims(o)});
@@ -135,7 +174,7 @@ Kernel bind_linear_gelu(Operands& o) {
   return o.kernel<k::linear_gelu, k::linear_gelu_reference>(
       k::LinearGeluArgs{.x = o.in(),
                         .w = weight(o),
-                        .bias = o.in_if(o.flag("bias")),
+                        .bias = o.in_of_holder(o.flag("bias")),
                         .z = o.out(),
                         .y = o.out(),
                         .scratch = o.scratch(),
@@ -159,26 +198,21 @@ Kernel bind_linear_grad_weight(Operands& o) {
                               .accumulate = o.accumulate()});
 }
 
-Kernel bind_gelu(Operands& o) {
-  return o.kernel<k::gelu, k::gelu_reference>(k::ActivationArgs{.z = o.in(), .y = o.out()});
-}
+Kernel bind_gelu(Operands& o) { return o.kernel<k::gelu, k::gelu_reference>(k::GeluArgs{.z = o.in(), .y = o.out()}); }
 
 Kernel bind_gelu_grad(Operands& o) {
-  return o.kernel<k::gelu_grad, k::gelu_grad_reference>(
-      k::ActivationGradArgs{.dy = o.in(), .z = o.in(), .dz = o.out()});
+  return o.kernel<k::gelu_grad, k::gelu_grad_reference>(k::GeluGradArgs{.dy = o.in(), .z = o.in(), .dz = o.out()});
 }
 
-Kernel bind_relu(Operands& o) {
-  return o.kernel<k::relu, k::relu_reference>(k::ActivationArgs{.z = o.in(), .y = o.out()});
-}
+Kernel bind_relu(Operands& o) { return o.kernel<k::relu, k::relu_reference>(k::ReluArgs{.z = o.in(), .y = o.out()}); }
 
 Kernel bind_relu_grad(Operands& o) {
-  return o.kernel<k::relu_grad, k::relu_grad_reference>(
-      k::ActivationGradArgs{.dy = o.in(), .z = o.in(), .dz = o.out()});
+  return o.kernel<k::relu_grad, k::relu_grad_reference>(k::ReluGradArgs{.dy = o.in(), .z = o.in(), .dz = o.out()});
 }
 
 Kernel bind_attention(Operands& o) {
-  return o.kernel<k::attention, k::attention_reference>(k::AttentionArgs{.qkv = o.in(),
+  auto const qkv = o.in();
+  return o.kernel<k::attention, k::attention_reference>(k::AttentionArgs{.qkv = qkv,
                                                                          .rng = o.in_if(probability(o) > 0),
                                                                          .y = o.out(),
                                                                          .lse = o.out(),
@@ -186,13 +220,15 @@ Kernel bind_attention(Operands& o) {
                                                                          .causal = o.flag("causal"),
                                                                          .p = probability(o),
                                                                          .operation = operation(o),
-                                                                         .sample = sample(o)});
+                                                                         .sample = sample(o),
+                                                                         .heads = head_part(o, qkv)});
 }
 
 Kernel bind_attention_grad(Operands& o) {
+  auto const dy = o.in(), qkv = o.in();
   return o.kernel<k::attention_grad, k::attention_grad_reference>(
-      k::AttentionGradArgs{.dy = o.in(),
-                           .qkv = o.in(),
+      k::AttentionGradArgs{.dy = dy,
+                           .qkv = qkv,
                            .y = o.in(),
                            .lse = o.in(),
                            .rng = o.in_if(probability(o) > 0),
@@ -201,7 +237,8 @@ Kernel bind_attention_grad(Operands& o) {
                            .causal = o.flag("causal"),
                            .p = probability(o),
                            .operation = operation(o),
-                           .sample = sample(o)});
+                           .sample = sample(o),
+                           .heads = head_part(o, qkv)});
 }
 
 Kernel bind_attention_cached(Operands& o) {
@@ -218,10 +255,26 @@ Kernel bind_attention_cached(Operands& o) {
 }
 
 Kernel bind_add(Operands& o) {
-  return o.kernel<k::add, k::add_reference>(k::AddArgs{.a = o.in(), .b = o.in(), .y = o.out()});
+  return o.kernel<k::add, k::add_reference>(k::AddArgs{.a = o.in_rows(), .b = o.in_rows(), .y = o.out_rows()});
 }
 
-Kernel bind_cast(Operands& o) { return o.kernel<k::cast, k::cast_reference>(k::CastArgs{.x = o.in(), .y = o.out()}); }
+Kernel bind_cast(Operands& o) {
+  return o.kernel<k::cast, k::cast_reference>(k::CastArgs{.x = o.in_rows(), .y = o.out_rows()});
+}
+
+Kernel bind_slice(Operands& o) {
+  auto const x = o.in(), y = o.out();
+  auto const cut = o.cut();
+  if (!cut.there || cut.dim < 0 || cut.dim >= y.spec.shape.ndim()) {
+    fail({.code = "runtime.bind.split_dim",
+          .subject = o.where(),
+          .found = text("split_dim = ", cut.dim, " of ", y.spec, cut.there ? "" : ", no split_axis"),
+          .expected = "a dim of the part, and the mesh axis over which it is cut",
+          .fix = "correct the attributes"});
+  }
+  return o.kernel<k::slice, k::slice_reference>(
+      k::SliceArgs{.x = x, .y = y, .dim = cut.dim, .first = cut.coordinate * y.spec.shape[cut.dim]});
+}
 
 Kernel bind_select_token(Operands& o) {
   return o.kernel<k::select_token, k::select_token_reference>(
@@ -229,15 +282,22 @@ Kernel bind_select_token(Operands& o) {
 }
 
 Kernel bind_head_loss_stats(Operands& o) {
+  auto const x = o.in(), w = weight(o);
   return o.kernel<k::head_loss_stats, k::head_loss_stats_reference>(
-      k::HeadLossStatsArgs{.x = o.in(),
-                           .w = weight(o),
+      k::HeadLossStatsArgs{.x = x,
+                           .w = w,
                            .bias = o.in_if(o.flag("bias")),
                            .targets = o.in(),
                            .max = o.out(),
                            .sum = o.out(),
                            .target = o.out(),
-                           .scratch = o.scratch()});
+                           .scratch = o.scratch(),
+                           .part = vocab_part(o, w)});
+}
+
+Kernel bind_softmax_rescale(Operands& o) {
+  return o.kernel<k::softmax_rescale, k::softmax_rescale_reference>(
+      k::SoftmaxRescaleArgs{.sum = o.in(), .own_max = o.in(), .max = o.in(), .y = o.out()});
 }
 
 Kernel bind_loss_sum(Operands& o) {
@@ -250,8 +310,9 @@ Kernel bind_loss_sum(Operands& o) {
 }
 
 Kernel bind_head_loss_grad(Operands& o) {
-  return o.kernel<k::head_loss_grad, k::head_loss_grad_reference>(k::HeadLossGradArgs{.x = o.in(),
-                                                                                      .w = weight(o),
+  auto const x = o.in(), w = weight(o);
+  return o.kernel<k::head_loss_grad, k::head_loss_grad_reference>(k::HeadLossGradArgs{.x = x,
+                                                                                      .w = w,
                                                                                       .bias = o.in_if(o.flag("bias")),
                                                                                       .targets = o.in(),
                                                                                       .max = o.in(),
@@ -260,7 +321,8 @@ Kernel bind_head_loss_grad(Operands& o) {
                                                                                       .dw = o.out(),
                                                                                       .dbias = o.out_if(o.flag("bias")),
                                                                                       .scratch = o.scratch(),
-                                                                                      .accumulate = o.accumulate()});
+                                                                                      .accumulate = o.accumulate(),
+                                                                                      .part = vocab_part(o, w)});
 }
 
 Kernel bind_head_loss(Operands& o) {
@@ -276,12 +338,37 @@ Kernel bind_head_loss(Operands& o) {
                                                                         .accumulate = o.accumulate()});
 }
 
+Kernel bind_cross_entropy(Operands& o) {
+  return o.kernel<k::cross_entropy, k::cross_entropy_reference>(
+      k::CrossEntropyArgs{.x = o.in(), .targets = o.in(), .loss = o.out(), .accumulate = o.accumulate()});
+}
+
+Kernel bind_cross_entropy_grad(Operands& o) {
+  return o.kernel<k::cross_entropy_grad, k::cross_entropy_grad_reference>(
+      k::CrossEntropyGradArgs{.x = o.in(), .targets = o.in(), .dx = o.out()});
+}
+
+Kernel bind_accuracy(Operands& o) {
+  return o.kernel<k::accuracy, k::accuracy_reference>(
+      k::AccuracyArgs{.x = o.in(), .targets = o.in(), .hits = o.out(), .accumulate = o.accumulate()});
+}
+
+Kernel bind_mse(Operands& o) {
+  return o.kernel<k::mse, k::mse_reference>(
+      k::MseArgs{.x = o.in(), .y = o.in(), .counted = o.in(), .loss = o.out(), .accumulate = o.accumulate()});
+}
+
+Kernel bind_mse_grad(Operands& o) {
+  return o.kernel<k::mse_grad, k::mse_grad_reference>(
+      k::MseGradArgs{.x = o.in(), .y = o.in(), .counted = o.in(), .dx = o.out()});
+}
+
 Kernel bind_adamw(Operands& o) {
-  auto const g = o.in(), p = o.in(), m = o.in(), v = o.in();
+  auto const g = o.in_rows(), p = o.in_rows(), m = o.in_rows(), v = o.in_rows();
   return o.kernel<k::adamw, k::adamw_reference>(k::AdamWArgs{.g = g,
-                                                             .p = o.out_over(p),
-                                                             .m = o.out_over(m),
-                                                             .v = o.out_over(v),
+                                                             .p = o.out_rows_over(p),
+                                                             .m = o.out_rows_over(m),
+                                                             .v = o.out_rows_over(v),
                                                              .hyper = o.in(),
                                                              .beta1 = o.attributes().real("beta1"),
                                                              .beta2 = o.attributes().real("beta2"),
@@ -290,10 +377,10 @@ Kernel bind_adamw(Operands& o) {
 }
 
 Kernel bind_sgd(Operands& o) {
-  auto const g = o.in(), p = o.in(), m = o.in();
+  auto const g = o.in_rows(), p = o.in_rows(), m = o.in_rows();
   return o.kernel<k::sgd, k::sgd_reference>(k::SgdArgs{.g = g,
-                                                       .p = o.out_over(p),
-                                                       .m = o.out_over(m),
+                                                       .p = o.out_rows_over(p),
+                                                       .m = o.out_rows_over(m),
                                                        .hyper = o.in(),
                                                        .momentum = o.attributes().real("momentum"),
                                                        .weight_decay = o.attributes().real("weight_decay")});
@@ -303,13 +390,22 @@ Kernel bind_sgd(Operands& o) {
 struct NormArgs {
   std::vector<TensorRef> g;
   TensorRef norm;
+  int accumulate;
 };
 
-void square_norm(device::Stream& stream, NormArgs const& a) { k::square_norm(stream, {.g = a.g, .norm = a.norm}); }
-void square_norm_reference(NormArgs const& a) { k::square_norm_reference({.g = a.g, .norm = a.norm}); }
+void square_norm(device::Stream& stream, NormArgs const& a) {
+  k::square_norm(stream, {.g = a.g, .norm = a.norm, .accumulate = a.accumulate});
+}
+void square_norm_reference(NormArgs const& a) {
+  k::square_norm_reference({.g = a.g, .norm = a.norm, .accumulate = a.accumulate});
+}
 
+/// Where several ranks have the same gradients, one of them counts them.
 Kernel bind_square_norm(Operands& o) {
-  return o.kernel<square_norm, square_norm_reference>(NormArgs{.g = o.all_in(), .norm = o.out()});
+  auto g = o.all_in_rows();
+  if (!o.is_holder()) g.clear();
+  return o.kernel<square_norm, square_norm_reference>(
+      NormArgs{.g = std::move(g), .norm = o.out(), .accumulate = o.accumulate()});
 }
 
 [[noreturn]] void pack_nothing(k::PackWeightArgs const& a) {
@@ -340,6 +436,7 @@ Kernel bind_fill(Operands& o) {
 }
 
 constexpr Binder binders[] = {
+    {"accuracy", bind_accuracy},
     {"adamw", bind_adamw},
     {"add", bind_add},
     {"add_layer_norm", bind_add_layer_norm},
@@ -347,6 +444,8 @@ constexpr Binder binders[] = {
     {"attention_cached", bind_attention_cached},
     {"attention_grad", bind_attention_grad},
     {"cast", bind_cast},
+    {"cross_entropy", bind_cross_entropy},
+    {"cross_entropy_grad", bind_cross_entropy_grad},
     {"dropout", bind_dropout},
     {"embedding", bind_embedding},
     {"embedding_grad", bind_embedding_grad},
@@ -363,11 +462,15 @@ constexpr Binder binders[] = {
     {"linear_grad_input", bind_linear_grad_input},
     {"linear_grad_weight", bind_linear_grad_weight},
     {"loss_sum", bind_loss_sum},
+    {"mse", bind_mse},
+    {"mse_grad", bind_mse_grad},
     {"pack_weight", bind_pack_weight},
     {"relu", bind_relu},
     {"relu_grad", bind_relu_grad},
     {"select_token", bind_select_token},
     {"sgd", bind_sgd},
+    {"slice", bind_slice},
+    {"softmax_rescale", bind_softmax_rescale},
     {"square_norm", bind_square_norm},
     {"zero", bind_zero},
 };

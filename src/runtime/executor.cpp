@@ -78,7 +78,7 @@ struct Executor::Impl {
     for (auto const& arena : arenas) bases.push_back(arena.at(0));
     if (!groups.empty()) service.emplace();
     for (std::size_t g = 0; g < groups.size(); ++g) {
-      group_streams.push_back(std::make_unique<device::Stream>(*service));
+      group_streams.push_back(std::make_unique<device::Stream>(*service, most_tasks(static_cast<int>(g))));
     }
     touch(options.reference_kernels);
     detail::Streams streams{&compute, {}, nullptr};
@@ -88,7 +88,7 @@ struct Executor::Impl {
       auto const has_copy = [](auto const& stream) { return stream.name == "copy"; };
       if (!copy && std::any_of(program.streams.begin(), program.streams.end(), has_copy)) {
         if (!service) service.emplace();
-        copy = std::make_unique<device::Stream>(*service);
+        copy = std::make_unique<device::Stream>(*service, most_tasks(-1));
       }
       streams.copy = copy.get();
       programs.push_back(detail::bind_program(program, memory, streams, groups, options.reference_kernels));
@@ -109,6 +109,21 @@ struct Executor::Impl {
         kernels::zero(compute, {.y = memory.ref(static_cast<int>(b))});
       }
     }
+  }
+
+  /// Tasks that a run may have in flight on the stream of a group (-1: the copy stream): enqueueing must not wait for
+  /// room, because what makes room may wait for a kernel behind it.
+  std::int64_t most_tasks(int group) const {
+    std::int64_t most = 1;
+    for (auto const& program : set.shape->programs) {
+      std::int64_t tasks = 0;
+      for (auto const& step : program.steps) {
+        if (step.stream == 0 || program.streams[static_cast<std::size_t>(step.stream)].group != group) continue;
+        tasks += std::ssize(step.after) + std::max({std::ssize(step.in), std::ssize(step.out), std::ptrdiff_t{1}});
+      }
+      most = std::max(most, tasks);
+    }
+    return most;
   }
 
   int profile_row(program::Step const& step) {
@@ -191,24 +206,32 @@ void Executor::Impl::fail_stream(BoundProgram const& bound, device::Stream& stre
 
 /// A failure of one stream ends the wait for any other: its peer may be gone.
 void Executor::Impl::wait(BoundProgram& bound, device::Stream& stream, std::uint64_t count) {
-  auto const start = Clock::now();
-  for (device::Backoff backoff(std::chrono::microseconds(50)); stream.finished() < count; backoff.pause()) {
-    for (auto* other : bound.streams) {
-      if (other->failed()) fail_stream(bound, *other);
+  if (stream.finished() < count) {
+    auto const start = Clock::now();
+    device::Helper helper(*service);
+    for (device::Backoff backoff(std::chrono::microseconds(50)); stream.finished() < count;) {
+      for (auto* other : bound.streams) {
+        if (other->failed()) fail_stream(bound, *other);
+      }
+      if (helper.look()) {
+        backoff.reset();
+      } else {
+        backoff.pause();
+      }
     }
+    exposed += Clock::now() - start;
   }
-  exposed += Clock::now() - start;
   if (stream.failed()) fail_stream(bound, stream);
 }
 
 void Executor::Impl::run(BoundProgram& bound) {
   exposed = {};
-  for (std::size_t i = 0; i < bound.actions.size(); ++i) {
+  for (int const step : bound.order) {
+    auto const i = static_cast<std::size_t>(step);
     auto& action = bound.actions[i];
-    auto const step = static_cast<int>(i);
     if (action.stream) {
-      for (auto const& wait_task : action.waits) action.stream->enqueue(*wait_task);
-      for (auto const& task : action.tasks) action.stream->enqueue(*task);
+      for (auto const& wait_task : action.waits) action.stream->put(*wait_task);
+      for (auto const& task : action.tasks) action.stream->put(*task);
       bound.tokens[i].count = action.stream->issued();
       ++action.calls;
       continue;
@@ -216,6 +239,7 @@ void Executor::Impl::run(BoundProgram& bound) {
     publish(bound, step, !action.after.empty());
     for (int const other : action.after) wait(bound, *bound.tokens[other].stream, bound.tokens[other].count);
     if (!action.after.empty()) publish(bound, step, false);
+    if (service) service->tell();  // what was put on the streams goes on while the kernel runs
     try {
       if (profiling) {
         auto const start = Clock::now();

@@ -31,15 +31,27 @@ class CopyTask final : public device::Task {
   std::int64_t done_ = 0;
 };
 
+/// The attributes `dim` and `flat`: what the rows of a step are.
+comm::RowsOf rows_kind(program::Step const& step) {
+  return {.dim = static_cast<int>(step.attributes.integer("dim", 0)), .flat = step.attributes.integer("flat", 0) != 0};
+}
+
+/// Number of rows of a tensor; -1 where it has none of that kind.
+std::int64_t row_count(Shape const& shape, comm::RowsOf of) {
+  if (shape.ndim() == 0) return -1;
+  if (!of.flat) return of.dim >= 0 && of.dim < shape.ndim() ? shape[of.dim] : -1;
+  if (shape.ndim() == 1) return shape[0];
+  return shape.back() > 0 ? shape.count() / shape.back() : 0;
+}
+
 /// The attribute `rows`: "0,4,8;0,1,2", a list per operand; equal parts where it is absent.
 Rows rows_of(program::Step const& step, std::size_t operand, TensorRef const& whole, int size,
              std::string const& where) {
-  auto const& shape = whole.spec.shape;
   Rows rows;
   if (!step.attributes.has("rows")) {
-    auto const count = shape.ndim() > 0 ? shape[0] : 0;
+    auto const count = row_count(whole.spec.shape, rows_kind(step));
     for (int r = 0; r <= size; ++r) rows.push_back(count / size * r);
-    if (count % size == 0 && shape.ndim() > 0) return rows;
+    if (count >= 0 && count % size == 0) return rows;
   } else {
     auto const lists = split(step.attributes.string("rows"), ';');
     bool sound = operand < lists.size();
@@ -56,17 +68,21 @@ Rows rows_of(program::Step const& step, std::size_t operand, TensorRef const& wh
                                              : text(whole.spec, " in equal parts"),
         .expected =
             text(size, " parts: ", size + 1, " row numbers per operand, or a number of rows that ", size, " divides"),
-        .fix = "correct the attribute 'rows' of the step"});
+        .fix = "correct the attributes 'rows', 'dim' and 'flat' of the step"});
 }
 
-/// Rows of this rank inside the whole, for steps that work in place.
-TensorRef own_rows(TensorRef const& whole, Rows const& rows, int rank) {
-  auto part = whole;
+/// A whole, its rows, and this rank's part, which is inside the whole in steps that work in place.
+comm::RowCut cut_of(program::Step const& step, std::size_t operand, TensorRef const& whole, TensorRef part,
+                    comm::Communicator const& group, std::string const& where) {
+  auto rows = rows_of(step, operand, whole, group.size(), where);
+  auto const of = rows_kind(step);
   auto const& shape = whole.spec.shape;
-  auto const row_bytes = shape.count(1, shape.ndim()) * sizeof_dtype(whole.spec.dtype);
-  part.data = whole.as<char>() + rows[rank] * row_bytes;
-  part.spec.shape[0] = rows[rank + 1] - rows[rank];
-  return part;
+  if (part.data == whole.data && (of.flat || of.dim == 0) && shape.ndim() > 0) {
+    auto const inner = !of.flat ? shape.count(1, shape.ndim()) : shape.ndim() > 1 ? shape.back() : 1;
+    part.data = whole.as<char>() + rows[group.rank()] * inner * sizeof_dtype(whole.spec.dtype);
+    part.spec.shape = {rows[group.rank() + 1] - rows[group.rank()], inner};
+  }
+  return {whole, part, std::move(rows)};
 }
 
 comm::Reduce reduce_of(program::Step const& step, std::string const& where) {
@@ -89,6 +105,7 @@ std::vector<std::unique_ptr<device::Task>> make_tasks(program::Step const& step,
   for (int const b : step.in) in.push_back(memory.ref(b));
   for (int const b : step.out) out.push_back(memory.ref(b));
   auto const pairs = std::min(in.size(), out.size());
+  std::vector<comm::RowCut> cuts;
   switch (step.kind) {
     case StepKind::copy:
       for (std::size_t i = 0; i < pairs; ++i) tasks.push_back(std::make_unique<CopyTask>(in[i], out[i]));
@@ -109,19 +126,12 @@ std::vector<std::unique_ptr<device::Task>> make_tasks(program::Step const& step,
       tasks.push_back(group->make_barrier());
       break;
     case StepKind::reduce_scatter:
-      if (reduce_of(step, where) != comm::Reduce::sum) break;
-      for (std::size_t i = 0; i < pairs; ++i) {
-        auto rows = rows_of(step, i, in[i], group->size(), where);
-        auto const part = in[i].data == out[i].data ? own_rows(in[i], rows, group->rank()) : out[i];
-        tasks.push_back(group->make_reduce_scatter(in[i], part, std::move(rows)));
-      }
+      for (std::size_t i = 0; i < pairs; ++i) cuts.push_back(cut_of(step, i, in[i], out[i], *group, where));
+      tasks.push_back(group->make_reduce_scatter(std::move(cuts), rows_kind(step), reduce_of(step, where)));
       break;
     case StepKind::all_gather:
-      for (std::size_t i = 0; i < pairs; ++i) {
-        auto rows = rows_of(step, i, out[i], group->size(), where);
-        auto const part = in[i].data == out[i].data ? own_rows(out[i], rows, group->rank()) : in[i];
-        tasks.push_back(group->make_all_gather(part, out[i], std::move(rows)));
-      }
+      for (std::size_t i = 0; i < pairs; ++i) cuts.push_back(cut_of(step, i, out[i], in[i], *group, where));
+      tasks.push_back(group->make_all_gather(std::move(cuts), rows_kind(step)));
       break;
     case StepKind::all_to_all:
     case StepKind::kernel:
@@ -131,8 +141,7 @@ std::vector<std::unique_ptr<device::Task>> make_tasks(program::Step const& step,
   fail({.code = "runtime.bind.kind",
         .subject = where,
         .found = text("a ", name_of(step.kind), " of ", step.in.size(), " inputs and ", step.out.size(), " outputs"),
-        .expected =
-            "a communication or copy with operands; all_to_all and reduce_scatter of maxima are not available yet",
+        .expected = "a communication or copy with operands; all_to_all is not available yet",
         .fix = "choose a plan without this step"});
 }
 

@@ -98,9 +98,13 @@ void MetricsLog::write(StepMetrics const& m) {
                                   {"mfu", f(m.mfu)}});
 }
 
-void MetricsLog::write_evaluation(std::int64_t step, double valid_loss) {
-  impl_->line({{"step", step}, {"valid_loss", number(valid_loss)}});
-  if (impl_->events) impl_->events->scalars(step, {{"valid_loss", static_cast<float>(valid_loss)}});
+void MetricsLog::write_evaluation(std::int64_t step, double valid_loss, std::optional<double> valid_accuracy) {
+  ordered_json line{{"step", step}, {"valid_loss", number(valid_loss)}};
+  if (valid_accuracy) line["valid_accuracy"] = number(*valid_accuracy);
+  impl_->line(line);
+  if (!impl_->events) return;
+  impl_->events->scalars(step, {{"valid_loss", static_cast<float>(valid_loss)}});
+  if (valid_accuracy) impl_->events->scalars(step, {{"valid_accuracy", static_cast<float>(*valid_accuracy)}});
 }
 
 }  // namespace lamina::train

@@ -29,6 +29,9 @@ ResumeChanges check_resume(config::RunConfig const& before, config::RunConfig co
   refuse("model", "model.positions", a.positions, b.positions);
   refuse("model", "model.tied", a.tied, b.tied);
   refuse("model", "model.head_bias", a.head_bias, b.head_bias);
+  refuse("model", "model.input", join(a.input), join(b.input));
+  refuse("model", "model.loss", a.loss, b.loss);
+  if (a.network != b.network) refuse("model", "model.layers", std::string("other layers"), std::string("changed"));
   if (a.custom != b.custom)
     refuse("model", "the model's own keys", std::string("other values"), std::string("changed"));
   refuse("tokenizer", "data.tokenizer", before.data.tokenizer, now.data.tokenizer);

@@ -147,8 +147,10 @@ void Session::initialise() {
     return;
   }
   auto const file = checkpoint::SafeTensors::open(config_.model.init);
+  bool const gpt2 = config_.model.kind == "gpt";  // other models keep their own names and shapes
   set_parameters([&](graph::Value const& value, std::int64_t first, std::int64_t count, float* out) {
-    auto const whole = checkpoint::read_gpt2_parameter(file, value.name, value.spec.shape);
+    auto const whole = gpt2 ? checkpoint::read_gpt2_parameter(file, value.name, value.spec.shape)
+                            : checkpoint::read_parameter(file, value.name, value.spec.shape);
     std::copy_n(whole.data() + first, count, out);
   });
 }
@@ -206,8 +208,12 @@ void complete_model(config::RunConfig& config) {
     if (model.context == 0 || model.context > sizes.context) take("context", model.context, sizes.context, 0);
     model.tied = sizes.tied;
   }
+  if (model.kind == "layers") return;
   if (model.vocab == 0) {
-    if (config.data.kind == "text") {
+    constexpr std::int64_t bytes = 256;
+    if (config.data.kind == "synthetic") {
+      model.vocab = config.data.vocab > 0 ? config.data.vocab : bytes;
+    } else if (config.data.kind == "text") {
       model.vocab = data::Tokenizer::open(config.data.tokenizer).vocab();
     } else if (config.data.kind == "tokens") {
       fail({.code = "config.model.vocab",
@@ -217,6 +223,14 @@ void complete_model(config::RunConfig& config) {
             .fix = "set model.vocab, e.g. 50257 for GPT-2's tokenizer, 256 for bytes"});
     }
   }
+}
+
+data::Sources open_data(config::RunConfig const& config) {
+  auto const& model = config.model;
+  if (model.kind != "layers") return data::open(config.data, {.tokens = model.context, .vocab = model.vocab});
+  return data::open(config.data, {.features = models::layers_input(model),
+                                  .outputs = models::layers_outputs(model),
+                                  .values = model.loss == "mse"});
 }
 
 }  // namespace lamina::train

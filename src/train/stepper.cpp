@@ -12,9 +12,14 @@ Stepper::Stepper(Session& session, data::Source const& source, std::int64_t orig
     : session_(session),
       feeder_(source, session.config().batch.global, session.config().batch.micro, session.dp_rank(), session.dp_size(),
               session.config().data.shuffle, session.config().run.seed, origin) {
-  for (std::int64_t m = 0; m < feeder_.micro_batches(); ++m) {
-    tokens_.push_back(session.executor().buffer(text("tokens.", m), Role::input));
-    targets_.push_back(session.executor().buffer(text("targets.", m), Role::input));
+  auto const& executor = session.executor();
+  inputs_.resize(static_cast<std::size_t>(feeder_.micro_batches()));
+  for (std::size_t m = 0; m < inputs_.size(); ++m) {
+    for (auto const& field : source.fields()) {
+      auto const name = text(field.name, '.', m);  // a rank that has another part of the model has no such input
+      bool const here = executor.set().shape->find_buffer(name, Role::input) >= 0;
+      inputs_[m].push_back(here ? executor.buffer(name, Role::input).data : nullptr);
+    }
   }
 }
 
@@ -22,11 +27,7 @@ StepResult Stepper::run(std::int64_t step, int stop) {
   auto const start = std::chrono::steady_clock::now();
   auto const& config = session_.config();
   auto& executor = session_.executor();
-  for (std::size_t m = 0; m < tokens_.size(); ++m) {
-    auto const count = static_cast<std::size_t>(tokens_[m].spec.count());
-    feeder_.read(step, static_cast<std::int64_t>(m), {tokens_[m].as<std::int32_t>(), count},
-                 {targets_[m].as<std::int32_t>(), count});
-  }
+  for (std::size_t m = 0; m < inputs_.size(); ++m) feeder_.read(step, static_cast<std::int64_t>(m), inputs_[m]);
   auto* rng = executor.buffer("rng", Role::input).as<std::int64_t>();
   rng[0] = config.run.seed, rng[1] = step, rng[2] = feeder_.first_sample();
   executor.run("forward_backward");

@@ -92,7 +92,8 @@ void Loop::open_directory() {
   on_lead(world_, [&] {
     directory_ = std::make_unique<RunDirectory>(config_.run.dir, options_.fresh);
     if (!directory_->opened().moved_to.empty()) log::info("moved the earlier run to ", directory_->opened().moved_to);
-    log::info("run directory ", directory_->path(), ", training data ", join(config_.data.train));
+    log::info("run directory ", directory_->path(), ", training data ",
+              config_.data.kind == "synthetic" ? std::string("synthetic") : join(config_.data.train));
   });
 }
 
@@ -143,9 +144,9 @@ void Loop::log_step(std::int64_t step, detail::StepResult const& r) {
                       .has_loss = r.targets > 0};
   metrics_->write(m);
   char line[160];
-  std::snprintf(line, sizeof line, "step %lld/%lld  loss %.4f  norm %.3f  lr %.2e  %.0f tokens/s  %.0f ms  mfu %.2f",
+  std::snprintf(line, sizeof line, "step %lld/%lld  loss %.4f  norm %.3f  lr %.2e  %.0f %s/s  %.0f ms  mfu %.2f",
                 static_cast<long long>(step), static_cast<long long>(goal()), r.loss, r.grad_norm, r.lr, per_second,
-                r.step_s * 1e3, m.mfu);
+                config_.model.kind == "layers" ? "samples" : "tokens", r.step_s * 1e3, m.mfu);
   log::progress(line, step == goal());
 }
 
@@ -169,10 +170,11 @@ void Loop::evaluate_now(std::int64_t step) {
   if (!sources_.valid) return;
   auto const e = evaluate(*session_, *sources_.valid, config_.eval.batches * config_.batch.global);
   if (!lead()) return;
-  metrics_->write_evaluation(step, e.loss);
-  char line[96];
-  std::snprintf(line, sizeof line, "step %lld  valid_loss %.4f over %lld targets", static_cast<long long>(step), e.loss,
-                static_cast<long long>(e.targets));
+  metrics_->write_evaluation(step, e.loss, e.accuracy);
+  char line[128], accuracy[48] = "";
+  if (e.accuracy) std::snprintf(accuracy, sizeof accuracy, "  valid_accuracy %.4f", *e.accuracy);
+  std::snprintf(line, sizeof line, "step %lld  valid_loss %.4f%s over %lld targets", static_cast<long long>(step),
+                e.loss, accuracy, static_cast<long long>(e.targets));
   log::info(line);
 }
 
@@ -259,7 +261,7 @@ ExitCode Loop::run() {
       status("done", ExitCode::ok, "reached run.steps");
       return ExitCode::ok;
     }
-    sources_ = data::open(config_.data, config_.model.context, config_.model.vocab);
+    sources_ = open_data(config_);
     peak_flops_ =
         1e9 * kernels::measure_peak_gflops(config_.precision.compute == "bf16" ? DType::bf16 : DType::f32, 0.02);
     if (peak_flops_ <= 0) peak_flops_ = 1e9 * kernels::measure_peak_gflops(DType::f32, 0.02);

@@ -19,7 +19,7 @@ void dump_gradients(config::RunConfig const& config, int threads, std::string co
   train::Session session(config, comm::Communicator::self(),
                          {.purpose = plan::Purpose::train, .registered = {}, .generate = {}, .threads = threads});
   session.initialise();
-  auto const sources = data::open(config.data, config.model.context, config.model.vocab);
+  auto const sources = train::open_data(config);
   train::detail::Stepper stepper(session, *sources.train);
   auto const r = stepper.run(1, 0);
   std::printf("loss %.9g grad_norm %.9g\n", r.loss, r.grad_norm);
@@ -45,10 +45,11 @@ void dump_logits(config::RunConfig const& config, int threads, std::string const
                           .generate = {.batch = 1, .chunk = length},
                           .threads = threads});
   session.initialise();
-  auto const sources = data::open(config.data, length, config.model.vocab);
+  auto const sources = train::open_data(config);
   auto& executor = session.executor();
   std::vector<std::int32_t> targets(static_cast<std::size_t>(length));
-  sources.train->read(0, executor.buffer("prefill.tokens", Role::input).as<std::int32_t>(), targets.data());
+  std::vector<void*> const places{executor.buffer("prefill.tokens", Role::input).data, targets.data()};
+  sources.train->fill(0, places);
   *executor.buffer("position", Role::input).as<std::int32_t>() = 0;
   std::vector<float> all;
   for (std::int32_t t = 0; t < length; ++t) {

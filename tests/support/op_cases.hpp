@@ -10,12 +10,14 @@
 #include "lamina/graph/graph.hpp"
 #include "lamina/graph/ops/activation.hpp"
 #include "lamina/graph/ops/attention.hpp"
+#include "lamina/graph/ops/cross_entropy.hpp"
 #include "lamina/graph/ops/dropout.hpp"
 #include "lamina/graph/ops/elementwise.hpp"
 #include "lamina/graph/ops/embedding.hpp"
 #include "lamina/graph/ops/layer_norm.hpp"
 #include "lamina/graph/ops/linear.hpp"
 #include "lamina/graph/ops/loss.hpp"
+#include "lamina/graph/ops/mse.hpp"
 
 /// Every differentiable op alone in a small graph of odd sizes, with its backward. A test of structure looks at the
 /// graph; a test of numbers runs its nodes with real kernels and compares gradients with finite differences of the
@@ -61,7 +63,8 @@ struct OpCase {
   std::string name;
   graph::OpPtr op;
   std::vector<Input> in;
-  std::vector<int> upstream;     ///< outputs that get an upstream gradient; none: loss_sum follows
+  std::vector<int> upstream;  ///< outputs that get an upstream gradient; none: softmax_rescale and loss_sum follow, or
+                              ///< it is the loss
   std::vector<int> upstream_in;  ///< inputs that another op uses too, later than this one
 };
 
@@ -96,8 +99,10 @@ inline CaseGraph build_case(OpCase const& c) {
     sources[i] = std::make_shared<Source>(x.spec.dtype);
     in.back() = g.add_node(sources[i], {in.back()}, "source", graph::Phase::forward)[0];
   }
-  auto const out = g.add_node(c.op, in, "case", graph::Phase::forward);
   made.loss = g.add_state("loss", {DType::f64, {2}}, {""}, Role::output);
+  bool const is_loss = c.op->accumulates(0);
+  auto const out =
+      g.add_node(c.op, in, "case", graph::Phase::forward, is_loss ? std::vector{made.loss} : std::vector<int>{});
   auto const sink = [&](int value, std::string const& name) {
     auto const spec = g.value(value).spec;
     made.upstream.push_back(g.add_input("upstream." + name, spec, dims(spec)));
@@ -105,9 +110,11 @@ inline CaseGraph build_case(OpCase const& c) {
   };
   for (int const o : c.upstream) sink(out[static_cast<std::size_t>(o)], "out" + std::to_string(o));
   for (int const i : c.upstream_in) sink(in[static_cast<std::size_t>(i)], "in" + std::to_string(i));
-  if (c.upstream.empty()) {
+  if (c.upstream.empty() && !is_loss) {
     int const targets = in.back();
-    g.add_node(std::make_shared<graph::LossSum>(), {out[0], out[1], out[2], targets}, "sink", graph::Phase::forward,
+    int const sum = g.add_node(std::make_shared<graph::SoftmaxRescale>(), {out[1], out[0], out[0]}, "sink",
+                               graph::Phase::forward)[0];
+    g.add_node(std::make_shared<graph::LossSum>(), {out[0], sum, out[2], targets}, "sink", graph::Phase::forward,
                {made.loss});
   }
   graph::differentiate(g, made.loss);
@@ -138,6 +145,21 @@ inline std::vector<OpCase> op_cases(DType compute) {
        std::make_shared<graph::Embedding>(graph::Embedding::Attrs{}),
        {parameter("table", {11, 7}), ids("ids", {2, 5}, 0, 10)},
        {0},
+       {}},
+      {"cross_entropy",
+       std::make_shared<graph::CrossEntropy>(),
+       {wide("x", {5, 7}), ids("targets", {5}, -1, 6)},
+       {},
+       {}},
+      {"cross_entropy_one_class",
+       std::make_shared<graph::CrossEntropy>(),
+       {wide("x", {2, 3, 1}), ids("targets", {2, 3}, -1, 0)},
+       {},
+       {}},
+      {"mse",
+       std::make_shared<graph::Mse>(),
+       {wide("x", {5, 7}), OpCase::Input{"y", {f32, {5, 7}}, Use::data}, ids("counted", {5}, -1, 1)},
+       {},
        {}},
       {"embedding_positions",
        std::make_shared<graph::Embedding>(graph::Embedding::Attrs{.positions = true}),

@@ -20,11 +20,12 @@ int ProgramBuilder::add_group(Group group, std::vector<int> members) {
   return group_count() - 1;
 }
 
-int ProgramBuilder::add_persistent(Role role, TensorSpec spec, Shape global, std::vector<Hyperslab> slabs) {
+int ProgramBuilder::add_persistent(Role role, TensorSpec spec, Shape global, std::vector<Hyperslab> slabs,
+                                   std::string name) {
   auto const space = static_cast<Space>(random_.one_in(4) ? random_.below(4) : 0);
   auto& end = persistent_end_[static_cast<std::size_t>(space)];
   auto const bytes = rounded(spec.bytes());
-  t_.buffers.push_back({.name = text("p", t_.buffers.size()),
+  t_.buffers.push_back({.name = name.empty() ? text("p", t_.buffers.size()) : std::move(name),
                         .role = role,
                         .spec = spec,
                         .global_shape = slabs.empty() ? spec.shape : global,
@@ -60,14 +61,14 @@ std::int64_t ProgramBuilder::find_place(Space space, std::int64_t bytes) {
   return end;
 }
 
-int ProgramBuilder::add_transient(Role role, TensorSpec const& spec) {
+int ProgramBuilder::add_transient(Role role, TensorSpec const& spec, std::string name) {
   auto const space = static_cast<Space>(random_.one_in(5) ? random_.below(4) : 0);
   auto const bytes = rounded(spec.bytes());
   auto const offset = find_place(space, bytes);
   auto& arena = t_.arena_bytes[static_cast<std::size_t>(space)];
   arena = std::max(arena, offset + bytes);
   int const id = static_cast<int>(t_.buffers.size());
-  t_.buffers.push_back({.name = text("t", id),
+  t_.buffers.push_back({.name = name.empty() ? text("t", id) : std::move(name),
                         .role = role,
                         .spec = spec,
                         .global_shape = spec.shape,
@@ -161,13 +162,13 @@ std::vector<int> ProgramBuilder::readables() const {
   return out;
 }
 
-int ProgramBuilder::readable(TensorSpec const& spec) {
+int ProgramBuilder::readable(TensorSpec const& spec, std::string const& name) {
   std::vector<int> fitting;
   for (int const id : readables()) {
-    if (buffer(id).spec == spec) fitting.push_back(id);
+    if (buffer(id).spec == spec && (name.empty() || buffer(id).name == name)) fitting.push_back(id);
   }
   if (!fitting.empty() && !random_.one_in(3)) return random_.of(fitting);
-  int const id = add_transient(Role::activation, spec);
+  int const id = add_transient(Role::activation, spec, name);
   kernel({}, {id});
   return id;
 }

@@ -19,17 +19,19 @@ class ProgramBuilder {
   explicit ProgramBuilder(Random& random) : random_(random) { t_.arena_bytes.assign(4, 0); }
 
   int add_group(program::Group group, std::vector<int> members);
-  int add_persistent(Role role, TensorSpec spec, Shape global = {}, std::vector<program::Hyperslab> slabs = {});
+  /// Without a name it gets one of its own.
+  int add_persistent(Role role, TensorSpec spec, Shape global = {}, std::vector<program::Hyperslab> slabs = {},
+                     std::string name = "");
   void begin_program(std::string name);
-  int add_transient(Role role, TensorSpec const& spec);
+  int add_transient(Role role, TensorSpec const& spec, std::string name = "");
   /// Puts a step on its stream; `s.stream` is chosen here except for copies.
   int add(program::Step s);
   int kernel(std::vector<int> in, std::vector<int> out, program::Step extra = {});
   /// No step uses the transient buffer from now on: its bytes are free.
   void retire(int buffer) { live_.erase(buffer); }
 
-  /// A buffer of this spec that may be read now: an old one, or a new one that a kernel writes first.
-  int readable(TensorSpec const& spec);
+  /// A buffer of this spec (and name) that may be read now: an old one, or a new one that a kernel writes first.
+  int readable(TensorSpec const& spec, std::string const& name = "");
   /// Buffers that may be read now: persistent ones and transient ones that were written.
   std::vector<int> readables() const;
   program::Buffer const& buffer(int id) const { return t_.buffers[static_cast<std::size_t>(id)]; }

@@ -36,6 +36,7 @@ struct Case {
 using Mutation = std::string (*)(Case&);
 std::span<Mutation const> step_mutations();   ///< steps, operands, order
 std::span<Mutation const> order_mutations();  ///< what comes before what between communication steps
+std::span<Mutation const> plan_mutations();   ///< what may go wrong in a plan
 std::span<Mutation const> table_mutations();  ///< buffers, arenas, names, groups, bindings
 
 }  // namespace lamina::test

@@ -32,4 +32,6 @@ std::string mutate(World& world, Random& random) {
 
 std::string mutate_order(World& world, Random& random) { return apply(world, random, order_mutations(), false); }
 
+std::string mutate_plan(World& world, Random& random) { return apply(world, random, plan_mutations(), true); }
+
 }  // namespace lamina::test

@@ -11,5 +11,8 @@ namespace lamina::test {
 std::string mutate(World& world, Random& random);
 /// Changes only the order of communication on one rank, in ways that keep what matches what.
 std::string mutate_order(World& world, Random& random);
+/// Changes communication as a wrong plan would: lost, doubled, crossed, reordered or resized; waits that are missing or
+/// go round in circles.
+std::string mutate_plan(World& world, Random& random);
 
 }  // namespace lamina::test

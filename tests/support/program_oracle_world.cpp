@@ -52,19 +52,37 @@ struct WorldJudge {
            s.kind != StepKind::recv;
   }
 
+  /// Everything that both ends of a message, or all members of a collective, must say alike.
   std::string content(std::size_t r, Step const& s) const {
     bool const from_inputs = s.kind == StepKind::send || s.kind == StepKind::reduce_scatter;
+    bool const rows = s.kind == StepKind::all_gather || s.kind == StepKind::reduce_scatter;
+    auto const dim = rows ? s.attributes.integer("dim", 0) : 0;
     std::string out;
-    for (int const b : from_inputs ? s.in : s.out) {
-      auto const& spec = shape(r).buffers[static_cast<std::size_t>(b)].spec;
-      out += text(spec.dtype, "/", spec.count(), " ");
+    for (int const id : from_inputs ? s.in : s.out) {
+      auto const& b = shape(r).buffers[static_cast<std::size_t>(id)];
+      out += text(b.spec.dtype, "/", b.spec.count(), " ");
+      if (dim > 0) out += text(b.spec.shape, " ");
+      if (!collective(s)) {
+        out += text("'", b.name, "' ");
+        continue;
+      }
+      out += b.role == Role::scratch ? std::string("scratch ") : text("'", b.name, "' ");
+      switch (b.role) {
+        case Role::parameter:
+        case Role::gradient:
+        case Role::moment1:
+        case Role::moment2:
+          out += text("as ", b.role, " ");
+          break;
+        default:
+          break;
+      }
     }
     if (!collective(s)) return out;
     out = text(static_cast<int>(s.kind), " ", out);
     if (s.kind == StepKind::all_reduce || s.kind == StepKind::reduce_scatter)
       out += s.attributes.string("reduce", "sum");
-    if (s.kind == StepKind::all_gather || s.kind == StepKind::reduce_scatter)
-      out += "rows " + s.attributes.string("rows", "");
+    if (rows) out += text("rows ", s.attributes.string("rows", ""), " of ", dim, s.attributes.integer("flat", 0));
     if (s.kind == StepKind::broadcast) out += text("root ", s.peer);
     return out;
   }

@@ -60,43 +60,44 @@ void retire_some(ProgramBuilder& b, Random& random) {
   }
 }
 
-/// A member's part of a collective; `kind`, `spec` and so on are the same for all members.
+/// A member's part of a collective; everything here is the same for all members.
 struct Meeting {
   StepKind kind;
   TensorSpec spec;  // of the whole tensor
   int operands, root;
   bool in_place, is_max;
-  std::string rows;
+  std::string name;  // of the tensors; "" when all members have one template, and so the same names anyway
+  std::string rows = {};
+  int dim = 0;
+  bool flat = false, padded = false;  // padded: flat parts as long as the longest
 
-  static Meeting random(Random& random, int members, bool equal_parts) {
-    static std::vector<StepKind> const kinds{StepKind::all_reduce, StepKind::all_reduce, StepKind::barrier,
-                                             StepKind::broadcast,  StepKind::all_gather, StepKind::reduce_scatter,
-                                             StepKind::all_to_all};
-    Meeting m{random.of(kinds),
-              random_spec(random),
-              random.between(1, 2),
-              random.below(members),
-              random.one_in(2),
-              random.one_in(3),
-              ""};
-    if (m.kind >= StepKind::reduce_scatter && m.kind <= StepKind::all_to_all) {
-      // 24 rows are equal parts for 1 to 4 members; other numbers of members and half of the rest get bounds.
-      m.spec = {DType::f32, {24, random.between(1, 3)}};
-      if (24 % members != 0 && m.kind == StepKind::all_to_all) m.spec.shape[0] = 5 * members;
-      if (m.kind != StepKind::all_to_all && (24 % members != 0 || (!equal_parts && random.one_in(2)))) {
-        std::string one = "0";
-        for (int r = 1; r < members; ++r) one += text(",", 24 * r / members + (r % 2));
-        one += ",24";
-        m.rows = m.operands == 1 ? one : one + ";" + one;
-      }
+  /// @param one_template parts are of one size, or work in place, and names are left open.
+  static Meeting random(Random& random, int members, bool one_template) {
+    static std::vector<StepKind> const kinds{StepKind::all_reduce,     StepKind::all_reduce,     StepKind::barrier,
+                                             StepKind::broadcast,      StepKind::all_gather,     StepKind::all_gather,
+                                             StepKind::reduce_scatter, StepKind::reduce_scatter, StepKind::all_to_all};
+    Meeting m{.kind = random.of(kinds),
+              .spec = random_spec(random),
+              .operands = random.between(1, 2),
+              .root = random.below(members),
+              .in_place = random.one_in(2),
+              .is_max = random.one_in(3),
+              .name = one_template ? "" : text("v", random.below(3))};
+    if (m.kind == StepKind::all_to_all) m.spec = {DType::f32, {24 % members == 0 ? 24 : 5 * members, 2}};
+    if (m.kind == StepKind::reduce_scatter || m.kind == StepKind::all_gather)
+      m.choose_rows(random, members, one_template);
+    if (!one_template && m.operands == 1 && m.kind == StepKind::all_reduce && random.one_in(3)) {
+      m.spec = shared_spec(), m.name = random.one_in(2) ? "dw0" : "dw1";
     }
     return m;
   }
 
+  /// Of the gradients dw0 and dw1 that every rank of a free world has.
+  static TensorSpec shared_spec() { return {DType::f32, {12}}; }
+
   void join(ProgramBuilder& b, int group, int index, int members, Random& rng) const {
     Step s{.kind = kind, .group = group};
-    auto part = spec;
-    if (kind == StepKind::reduce_scatter || kind == StepKind::all_gather) part.shape[0] = own_rows(index, members);
+    auto const part = part_spec(index, members);
     for (int i = 0; i < operands && kind != StepKind::barrier; ++i) {
       switch (kind) {
         case StepKind::all_reduce:
@@ -106,17 +107,19 @@ struct Meeting {
           if (index == root || in_place) {
             s.out.push_back(fresh(b, s.out));
           } else {
-            s.out.push_back(b.add_transient(Role::message, spec));
+            s.out.push_back(b.add_transient(Role::message, spec, name));
           }
           break;
         default: {
           bool const gathers = kind == StepKind::all_gather;
           bool const same = in_place && kind != StepKind::all_to_all;
-          int const in = b.readable(same || !gathers ? spec : part);
+          auto const& wanted = same || !gathers ? spec : part;
+          int const in = b.readable(wanted, name);
           bool const twice = std::ranges::count(s.in, in) > 0 || std::ranges::count(s.out, in) > 0;
-          s.in.push_back(twice ? written(b, b.buffer(in).spec) : in);
-          s.out.push_back(same ? s.in.back()
-                               : b.add_transient(Role::message, gathers || kind == StepKind::all_to_all ? spec : part));
+          s.in.push_back(twice ? written(b, wanted) : in);
+          s.out.push_back(
+              same ? s.in.back()
+                   : b.add_transient(Role::message, gathers || kind == StepKind::all_to_all ? spec : part, name));
         }
       }
     }
@@ -124,6 +127,8 @@ struct Meeting {
     if (kind == StepKind::broadcast && (index == root || in_place)) s.in = s.out;
     if (kind == StepKind::broadcast) s.peer = root;
     if (!rows.empty()) s.attributes.set("rows", rows);
+    if (dim > 0 || (cuts() && rng.one_in(4))) s.attributes.set("dim", std::int64_t{dim});
+    if (flat || (cuts() && rng.one_in(4))) s.attributes.set("flat", std::int64_t{flat});
     if ((kind == StepKind::all_reduce || kind == StepKind::reduce_scatter) && (is_max || rng.one_in(2))) {
       s.attributes.set("reduce", std::string(is_max ? "max" : "sum"));
     }
@@ -131,20 +136,54 @@ struct Meeting {
   }
 
  private:
+  bool cuts() const { return kind == StepKind::reduce_scatter || kind == StepKind::all_gather; }
+
+  /// 24 rows are equal parts for 1 to 4 members; other numbers of members and half of the rest get bounds.
+  void choose_rows(Random& random, int members, bool one_template) {
+    dim = random.one_in(3) ? 1 : 0;
+    flat = dim == 0 && random.one_in(2);
+    std::int64_t const columns = random.between(1, 3);
+    spec = {DType::f32, dim == 1           ? Shape{2, 24, columns}
+                        : !flat            ? Shape{24, columns}
+                        : random.one_in(3) ? Shape{24}
+                        : random.one_in(2) ? Shape{4, 6, columns}
+                                           : Shape{24, columns}};
+    padded = flat && (one_template || random.one_in(2));
+    if (dim == 1) in_place = false;
+    bool const may_differ = !one_template || padded || in_place;
+    if (24 % members == 0 && (!may_differ || random.one_in(2))) return;
+    std::string one = "0";
+    for (int r = 1; r < members; ++r) one += text(",", 24 * r / members + (r % 2));
+    one += ",24";
+    rows = operands == 1 ? one : one + ";" + one;
+  }
+
   std::int64_t own_rows(int index, int members) const {
-    if (rows.empty()) return spec.shape[0] / members;
+    if (rows.empty()) return 24 / members;
     std::vector<std::int64_t> bounds;
     for (auto const& word : split(split(rows, ';')[0], ',')) bounds.push_back(std::stoll(word));
     return bounds[static_cast<std::size_t>(index) + 1] - bounds[static_cast<std::size_t>(index)];
   }
-  static int written(ProgramBuilder& b, TensorSpec const& spec) {
-    int const id = b.add_transient(Role::activation, spec);
+  TensorSpec part_spec(int index, int members) const {
+    if (!cuts()) return spec;
+    auto own = own_rows(index, members);
+    for (int r = 0; padded && r < members; ++r) own = std::max(own, own_rows(r, members));
+    auto part = spec;
+    part.shape[dim] = own;
+    if (flat && spec.shape.ndim() == 3) part.shape = {own, spec.shape[2]};
+    return part;
+  }
+  int written(ProgramBuilder& b, TensorSpec const& wanted) const {
+    int const id = b.add_transient(Role::activation, wanted, name);
     b.kernel({}, {id});
     return id;
   }
   /// Readable and not yet in the list.
   int fresh(ProgramBuilder& b, std::vector<int> const& taken) const {
-    int const id = b.readable(spec);
+    for (int const id : b.readables()) {
+      if (name.starts_with("dw") && b.buffer(id).name == name && b.buffer(id).role == Role::gradient) return id;
+    }
+    int const id = b.readable(spec, name);
     return std::ranges::count(taken, id) > 0 ? written(b, spec) : id;
   }
 };
@@ -171,7 +210,11 @@ class FreeWorld {
               : style == Style::memory ? 1
                                        : random.between(1, 4)),
         all_nccl_(random.one_in(3)) {
-    for (int r = 0; r < size_; ++r) builders_.emplace_back(random), add_persistent_buffers(builders_.back(), random);
+    for (int r = 0; r < size_; ++r) {
+      auto& b = builders_.emplace_back(random);
+      add_persistent_buffers(b, random);
+      for (char const* name : {"dw0", "dw1"}) b.add_persistent(Role::gradient, Meeting::shared_spec(), {}, {}, name);
+    }
     std::vector<int> everybody(static_cast<std::size_t>(size_));
     std::iota(everybody.begin(), everybody.end(), 0);
     add_comm("control", everybody);
@@ -238,7 +281,7 @@ class FreeWorld {
                   .in = {message},
                   .group = comm.local[static_cast<std::size_t>(from)],
                   .peer = to});
-        int const place = at(comm, to).add_transient(Role::message, spec);
+        int const place = at(comm, to).add_transient(Role::message, spec, at(comm, from).buffer(message).name);
         at(comm, to).add(
             {.kind = StepKind::recv, .out = {place}, .group = comm.local[static_cast<std::size_t>(to)], .peer = from});
         return;
@@ -289,7 +332,6 @@ World same_for_all(Random& random) {
                 size = static_cast<int>(members[static_cast<std::size_t>(g)][0].size());
       auto meeting = Meeting::random(random, size, true);
       if (meeting.kind == StepKind::broadcast) meeting.in_place = true;  // who is the root differs
-      if (!meeting.rows.empty()) meeting.in_place = true;                // and so do the parts
       meeting.join(b, g, 0, size, random);
     }
     if (random.one_in(2)) break;
@@ -358,25 +400,25 @@ class Pipeline {
     for (int f = 0, back = 0; back < micro_batches;) {
       if (f < micro_batches && f - back < warm_up) {
         auto const m = static_cast<std::size_t>(f++);
-        x[m] = b.add_transient(Role::message, spec);
+        x[m] = b.add_transient(Role::message, spec, text("h", p % 2, "@", m));
         if (in >= 0) {
           b.add({.kind = StepKind::recv, .out = {x[m]}, .group = in, .peer = 0, .micro_batch = f - 1});
         } else {
           b.kernel({}, {x[m]});
         }
-        y[m] = b.add_transient(Role::activation, spec);
+        y[m] = b.add_transient(Role::activation, spec, text("h", (p + 1) % 2, "@", m));
         b.kernel({x[m], w}, {y[m]}, {.micro_batch = f - 1, .stage = p == 0 ? 0 : p + 1 == stages_ ? 2 : 1});
         if (out >= 0) b.add({.kind = StepKind::send, .in = {y[m]}, .group = out, .peer = 1, .micro_batch = f - 1});
       } else {
         auto const m = static_cast<std::size_t>(back++);
         // Not in the bytes of something whose message may still wait for us: a new place keeps the pipeline going.
-        int const dy = b.add_transient(Role::message, spec);
+        int const dy = b.add_transient(Role::message, spec, text("g", (p + 1) % 2, "@", m));
         if (out >= 0) {
           b.add({.kind = StepKind::recv, .out = {dy}, .group = out_back, .peer = 1, .micro_batch = back - 1});
         } else {
           b.kernel({y[m]}, {dy});
         }
-        int const dx = b.add_transient(Role::activation, spec);
+        int const dx = b.add_transient(Role::activation, spec, text("g", p % 2, "@", m));
         b.kernel({dy, x[m], w}, {dx, dw},
                  {.attributes = {{"accumulate", std::int64_t{m > 0 ? 2 : 0}}}, .micro_batch = back - 1});
         if (in >= 0) b.add({.kind = StepKind::send, .in = {dx}, .group = in_back, .peer = 0, .micro_batch = back - 1});
@@ -398,7 +440,9 @@ class Pipeline {
 World make_message_world(Random& random) { return FreeWorld(random, Style::messages).make(); }
 
 World make_random_world(Random& random) {
-  switch (random.below(6)) {
+  switch (random.below(7)) {
+    case 6:
+      return make_mesh_world(random);
     case 0:
       return same_for_all(random);
     case 1:

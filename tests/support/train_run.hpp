@@ -23,7 +23,7 @@ inline std::uint32_t scramble(std::uint32_t x) {
 
 /// Tokens of which 7 in 10 follow from the two before them, so that there is something to learn. One target in 11 is
 /// ignored.
-class FormulaTokens final : public data::Source {
+class FormulaTokens final : public data::TokenSource {
  public:
   FormulaTokens(std::int64_t samples, std::int64_t length, std::int64_t vocab) : samples_(samples), length_(length) {
     auto const v = static_cast<std::uint32_t>(vocab), rule = std::min(v, 97u);

@@ -21,4 +21,7 @@ HfSizes gpt2_sizes(std::string const& checkpoint_dir);
 /// Parameters of a checkpoint -> a directory that transformers loads. Reads one tensor at a time, checking checksums.
 void export_gpt2(std::string const& checkpoint_dir, std::string const& directory);
 
+/// Parameters of a checkpoint under their own names and global shapes -> <directory>/model.safetensors; returns its path.
+std::string export_parameters(std::string const& checkpoint_dir, std::string const& directory);
+
 }  // namespace lamina::checkpoint

@@ -38,6 +38,9 @@ struct NamedTensor {
   Shape shape;
   std::vector<float> const* data = nullptr;
 };
+/// An entry by its own name, of exactly this shape. @throws Error "checkpoint.safetensors.missing",
+/// "checkpoint.safetensors.shape".
+std::vector<float> read_parameter(SafeTensors const& file, std::string const& name, Shape const& shape);
 /// Writes one file: tensors in the given order, f32, `__metadata__` {"format": "pt"}; temporary + fsync + rename +
 /// fsync of the directory.
 void write_safetensors(std::string const& path, std::vector<NamedTensor> const& tensors);

@@ -13,6 +13,21 @@ namespace lamina::comm {
 
 enum class Reduce { sum, max, mean };
 
+/// What a row of a tensor is: an index of dim `dim`, or a row of the tensor taken as [count / last dim, last dim]
+/// (of one dim: [count, 1]).
+struct RowsOf {
+  int dim = 0;
+  bool flat = false;
+};
+
+/// One tensor of a reduce-scatter or all-gather: rows[r] .. rows[r+1] of `whole` belong to rank r, and `part` has those
+/// of this rank; any of them may be none. The part may be those rows inside the whole where they are contiguous (flat,
+/// or dim 0); with `flat` it may be longer than its rows, and the rest is left alone.
+struct RowCut {
+  TensorRef whole, part;
+  std::vector<std::int64_t> rows;
+};
+
 namespace detail {
 struct Channel;
 }
@@ -47,14 +62,20 @@ class Communicator {
   /// rank order, so every rank gets the same bits and repeats them. Traffic: 2 (n-1)/n * bytes per rank.
   /// @throws Error "comm.all_reduce.dtype" before anything is sent; "comm.peer_lost" on wait.
   void all_reduce(device::Stream& stream, TensorRef t, Reduce op = Reduce::sum);
-  /// A list is reduced as if it were one tensor; all of one dtype. Up to 16 KiB in one message to each peer.
+  /// A list is reduced as if it were one tensor; all of one dtype. Small ones (up to 256 KiB between two ranks, 64 KiB
+  /// among four, 16 KiB among more) take one message to each peer: one round trip, (n-1) * bytes per rank.
   std::unique_ptr<device::Task> make_all_reduce(std::vector<TensorRef> tensors, Reduce op = Reduce::sum) const;
-  /// Rank r keeps the sum of rows rows[r] .. rows[r+1] of `in` (dim 0) in `out`.
+  /// Rank r keeps the sum of rows rows[r] .. rows[r+1] of `in` (dim 0) in `out`; in rank order, as of all_reduce.
   void reduce_scatter(device::Stream& stream, TensorRef in, TensorRef out, std::vector<std::int64_t> rows);
-  std::unique_ptr<device::Task> make_reduce_scatter(TensorRef in, TensorRef out, std::vector<std::int64_t> rows) const;
+  /// A list goes as fast as one tensor: small parts of several tensors share messages. All of one dtype. Traffic:
+  /// (n-1)/n * bytes of the wholes per rank.
+  /// @throws Error "comm.reduce_scatter.rows" when tables, parts and wholes do not fit.
+  std::unique_ptr<device::Task> make_reduce_scatter(std::vector<RowCut> cuts, RowsOf of = {},
+                                                    Reduce op = Reduce::sum) const;
   /// Rank r contributes rows rows[r] .. rows[r+1] of `out` from `in`.
   void all_gather(device::Stream& stream, TensorRef in, TensorRef out, std::vector<std::int64_t> rows);
-  std::unique_ptr<device::Task> make_all_gather(TensorRef in, TensorRef out, std::vector<std::int64_t> rows) const;
+  /// The same for a list, of any dtype. @throws Error "comm.all_gather.rows".
+  std::unique_ptr<device::Task> make_all_gather(std::vector<RowCut> cuts, RowsOf of = {}) const;
   void broadcast(device::Stream& stream, TensorRef t, int root);
   std::unique_ptr<device::Task> make_broadcast(TensorRef t, int root) const;
   std::unique_ptr<device::Task> make_send(TensorRef t, int peer) const;

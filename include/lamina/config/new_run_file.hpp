@@ -25,7 +25,8 @@ struct NewRun {
 
 /// A commented run file that `parse` accepts: every key with its help and what it takes, those that one usually changes
 /// as active lines, the others with their defaults as comments.
-/// data.kind is "tokens" when the first name ends in .bin or .idx, otherwise "text".
+/// data.kind is "tokens" when the first name ends in .bin or .idx, otherwise "text"; for a network of layers "table",
+/// or "synthetic" when no file is named.
 /// @throws Error "config.new.model" for an unknown preset, with the nearest.
 std::string new_run_file(NewRun const& options);
 

@@ -19,8 +19,18 @@ struct Run {
   friend bool operator==(Run const&, Run const&) = default;
 };
 
+/// One table of model.layers of kind "layers".
+struct LayerSpec {
+  std::string op;        // linear | relu | gelu | layer_norm | dropout | flatten
+  std::string name;      // layer path; "": the op and a number, "relu1"
+  std::int64_t out = 0;  // linear: output features
+  bool bias = true;      // linear
+  double p = 0.5;        // dropout: probability
+  friend bool operator==(LayerSpec const&, LayerSpec const&) = default;
+};
+
 struct Model {
-  std::string kind;                                // required: gpt, or a registered one
+  std::string kind;                                // required: gpt, layers, or a registered one
   std::int64_t layers = 0, hidden = 0, heads = 0;  // required for gpt
   std::int64_t context = 1024;                     // 0: "auto", that of `init`; resolved
   std::int64_t vocab = 0;                          // 0: "auto", the tokenizer's
@@ -32,18 +42,29 @@ struct Model {
   bool tied = true;
   bool head_bias = false;
   double dropout = 0.0;
-  std::string init = "random";  // random, a safetensors file, a Hugging Face directory
-  Attributes custom;            // keys of a registered model kind
+  std::string init = "random";         // random, a safetensors file, a Hugging Face directory
+  std::vector<std::int64_t> input;     // kind layers: extents of a sample's input
+  std::string loss = "cross_entropy";  // kind layers: cross_entropy | mse
+  std::vector<LayerSpec> network;      // kind layers; file: layers = [{ op = "linear", out = 10 }, ...]
+  Attributes custom;                   // keys of a registered model kind
   friend bool operator==(Model const&, Model const&) = default;
 };
 
 struct Data {
-  std::string kind;                // required: tokens | text
-  std::vector<std::string> train;  // required; glob patterns
+  std::string kind;                // required: tokens | text | table | synthetic
+  std::vector<std::string> train;  // glob patterns; required except for synthetic
   std::vector<std::string> valid;
   double valid_fraction = 0;
   bool shuffle = true;
-  std::string tokenizer = "bytes";  // bytes | path of a tokenizer.json
+  std::string tokenizer = "bytes";   // bytes | path of a tokenizer.json
+  std::vector<std::string> label;    // table: columns to predict, by header or number from 1; none: the last ones
+  std::vector<std::string> columns;  // table: input columns; none: all others
+  std::string normalise = "none";    // table: none | standard
+  std::vector<std::int64_t> shape;   // synthetic: of a sample's input; none: model.input
+  std::int64_t classes = 0;          // synthetic: 0: "auto", the model's outputs
+  std::int64_t vocab = 0;            // synthetic: 0: "auto", model.vocab
+  std::int64_t samples = 1024;       // synthetic
+  std::int64_t seed = 1;             // synthetic
   friend bool operator==(Data const&, Data const&) = default;
 };
 
@@ -51,6 +72,8 @@ struct Batch {
   std::int64_t global = 8;       // samples per optimizer step over all replicas; 0 with per_replica until resolved
   std::int64_t per_replica = 0;  // or this one (weak scaling); 0: not given, and after `resolve`
   std::int64_t micro = 4;        // samples per micro-batch
+  /// Relative work of unlike replicas, one per dp coordinate; none: all alike.
+  std::vector<std::int64_t> shares;
   friend bool operator==(Batch const&, Batch const&) = default;
 };
 
@@ -85,20 +108,44 @@ struct Mesh {
   friend bool operator==(Mesh const&, Mesh const&) = default;
 };
 
+/// How the products of some layers are split over tp.
+struct LayerSplit {
+  std::vector<std::string> layers;  // paths, ranges, "*"; see plan/detail/selection.hpp
+  std::string dim;                  // out (column) | in (row) | none
+  friend bool operator==(LayerSplit const&, LayerSplit const&) = default;
+};
+
 struct Parallel {
   bool sequence_parallel = true;
   std::int64_t zero = 0;
   bool overlap = true;
   std::int64_t bucket = 25 << 20;  // bytes
   std::string transport = "auto";  // auto | mpi
+  std::vector<LayerSplit> split;   // overrides the choice of the plan; later ones win
   bool fuse = true;
   friend bool operator==(Parallel const&, Parallel const&) = default;
 };
 
+/// Layers that stay together, and the pp coordinate they are at.
+struct StageLayers {
+  std::vector<std::string> layers;
+  std::int64_t at = 0;
+  friend bool operator==(StageLayers const&, StageLayers const&) = default;
+};
+
+/// At most one of the two is given; neither: "auto".
+struct Stages {
+  std::vector<std::int64_t> blocks;  // per stage
+  std::vector<StageLayers> lists;
+  bool automatic() const { return blocks.empty() && lists.empty(); }
+  friend bool operator==(Stages const&, Stages const&) = default;
+};
+
 struct Pipeline {
-  std::string schedule = "1f1b";
-  std::string file;
-  std::int64_t chunks = 1;
+  std::string schedule = "1f1b";  // gpipe | 1f1b | interleaved | zb-h1 | file
+  std::string file;               // for schedule = "file"
+  std::int64_t chunks = 1;        // virtual stages per coordinate
+  Stages stages;
   friend bool operator==(Pipeline const&, Pipeline const&) = default;
 };
 
@@ -108,7 +155,8 @@ struct Placement {
 };
 
 struct Memory {
-  std::string recompute = "none";
+  std::string recompute = "none";  // none | selective | full
+  std::vector<std::string> recompute_layers = {"blocks.*"};
   std::int64_t limit = 0;  // bytes per rank; 0: "auto"
   friend bool operator==(Memory const&, Memory const&) = default;
 };
@@ -204,7 +252,10 @@ void resolve(RunConfig& config, std::int64_t world_size);
 /// The resolved file: every key, in the order of the README, itself a valid run file. parse(print(c)) == c.
 std::string print(RunConfig const& config, std::vector<CustomModel> const& custom = {});
 
-/// Micro-batches per replica and step: ceil(global / (dp * micro)) for the largest replica.
+/// Samples per step of each replica, in the order of their contiguous ranges: in proportion to batch.shares, as even as
+/// whole samples allow where all are alike. Sums to batch.global.
+std::vector<std::int64_t> replica_samples(RunConfig const& config);
+/// Micro-batches per replica and step: ceil(samples / micro) for the largest replica.
 std::int64_t micro_batches(RunConfig const& config);
 
 }  // namespace lamina::config

@@ -7,18 +7,48 @@
 #include <vector>
 
 #include "lamina/config/run_config.hpp"
+#include "lamina/tensor/tensor.hpp"
 
 namespace lamina::data {
 
-/// A set of samples of T+1 consecutive tokens, addressed by index: inputs are the first T, targets the last T.
-/// Sample i of a file is tokens i*T .. i*T+T; floor((n-1)/T) samples a file, none across files.
+/// One named input of a model: micro-batch m is the buffer "<name>.<m>", [batch, the dims of a sample].
+struct Field {
+  std::string name;
+  TensorSpec sample;
+  /// Every byte of a missing sample: 0xff makes i32 targets -1, which no loss counts.
+  std::uint8_t padding = 0;
+};
+
+/// A set of samples, addressed by index.
 class Source {
  public:
   virtual ~Source() = default;
   virtual std::int64_t samples() const = 0;
+  /// What a sample consists of; the same at every call.
+  virtual std::vector<Field> fields() const = 0;
+  /// Writes a sample, each field to its place. Thread-safe. @throws Error "data.*" (exit 3).
+  virtual void fill(std::int64_t sample, std::span<void* const> to) const = 0;
+};
+
+/// Samples of T+1 consecutive tokens: fields `tokens` and `targets`, i32 [T]; inputs are the first T, targets the last
+/// T. Sample i of a file is tokens i*T .. i*T+T; floor((n-1)/T) samples a file, none across files.
+class TokenSource : public Source {
+ public:
   virtual std::int64_t tokens_per_sample() const = 0;  ///< T
   /// Writes T inputs and T targets of a sample. Thread-safe. @throws Error "data.*" (exit 3).
   virtual void read(std::int64_t sample, std::int32_t* inputs, std::int32_t* targets) const = 0;
+
+  std::vector<Field> fields() const final;
+  void fill(std::int64_t sample, std::span<void* const> to) const final;
+};
+
+/// What a model takes. Token data have `tokens`; samples of numbers have fields `x` f32 [features] and `y`: i32 []
+/// below `outputs`, or, of values, f32 [outputs] with `counted` i32 [] = 0.
+struct Demand {
+  std::int64_t tokens = 0;  ///< of a sample; 0: numbers
+  std::int64_t vocab = 0;   ///< tokens at or above it are refused at read with file and offset; 0: the tokenizer's
+  std::int64_t features = 0, outputs = 0;
+  bool values = false;  ///< y is what the outputs should be, not a class
 };
 
 struct Sources {
@@ -26,29 +56,28 @@ struct Sources {
   std::int64_t vocab = 0;                ///< of the tokenizer; 0 when the files do not say
 };
 
-/// Opens the files of a run (globs expanded, in given then name order), checks them whole where that is cheap.
-/// @param vocab tokens at or above it are refused at read with file and offset; 0: the tokenizer's.
-Sources open(config::Data const& config, std::int64_t tokens_per_sample, std::int64_t vocab);
+/// Opens the data of a run: files (globs expanded, in given then name order), checked whole where that is cheap, or
+/// what the run file describes. @throws Error "data.*" (exit 3).
+Sources open(config::Data const& config, Demand const& demand);
 
 /// The sample at a position of the training order: position = (step - 1) * global + index in the step. Epochs wrap;
 /// with `shuffle` each epoch is its own permutation of all samples, computed by a counter-based cipher (no table in
 /// memory), a function of (seed, epoch) only: independent of the number of ranks.
 std::int64_t sample_at(std::int64_t position, std::int64_t samples, bool shuffle, std::int64_t seed);
 
-/// Feeds one replica: prefetches the next step's tokens on an I/O thread.
+/// Feeds one replica: prefetches the next step's samples on an I/O thread.
 class Feeder {
  public:
   /// Replica `replica` of `replicas` takes its contiguous range of each step's `global` samples (earlier replicas take
-  /// the remainder); micro-batches of `micro` samples; what is missing is padding with targets -1.
-  /// @param origin the position of step 1's first sample, were all steps of this size: not 0 after a resume with
-  /// another
+  /// the remainder); micro-batches of `micro` samples; what is missing is padding.
+  /// @param origin the position of step 1's first sample, were all steps of this size: not 0 after a resume with another
   ///   `global`, which goes on where the steps before have stopped.
   Feeder(Source const& source, std::int64_t global, std::int64_t micro, std::int64_t replica, std::int64_t replicas,
          bool shuffle, std::int64_t seed, std::int64_t origin = 0);
   ~Feeder();
-  /// Tokens of micro-batch `m` of step `step` (from 1): [micro, T] each. Blocks until they are there. Steps in order; a
-  /// jump (resume) is allowed.
-  void read(std::int64_t step, std::int64_t m, std::span<std::int32_t> inputs, std::span<std::int32_t> targets);
+  /// Micro-batch `m` of step `step` (from 1): every field as [micro, sample] to its place; null: not wanted. Blocks
+  /// until it is there. Steps in order; a jump (resume) is allowed.
+  void read(std::int64_t step, std::int64_t m, std::span<void* const> to);
   std::int64_t first_sample() const;   ///< of this replica within a step
   std::int64_t micro_batches() const;  ///< per step: equal on all replicas
 

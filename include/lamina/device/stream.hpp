@@ -21,6 +21,7 @@ class Task {
 };
 
 class Service;
+class Helper;
 
 /// An in-order queue of work. A kernel called with a stream runs at once in the calling thread, after the stream's
 /// earlier tasks have finished. Tasks are advanced by the service thread if the stream was made with one, otherwise by
@@ -30,16 +31,20 @@ class Service;
 /// never started) and the stream stays failed: the ranks of a group are out of step from there on.
 class Stream {
  public:
-  static constexpr int capacity = 1024;  ///< tasks in flight; `enqueue` waits when full
+  static constexpr std::int64_t usual_capacity = 1024;
 
-  Stream();
-  explicit Stream(Service& service);
+  /// @param capacity tasks in flight; `enqueue` waits when full.
+  explicit Stream(std::int64_t capacity = usual_capacity);
+  explicit Stream(Service& service, std::int64_t capacity = usual_capacity);
   ~Stream();  ///< waits; an exception that nobody waited for is dropped
   Stream(Stream const&) = delete;
   Stream& operator=(Stream const&) = delete;
 
   /// Takes no ownership: the task must live until it has finished. Allocates nothing.
   void enqueue(Task& task);
+  /// The same, but the service thread is not woken for it: whoever puts something here calls `Service::tell`, or helps,
+  /// soon afterwards.
+  void put(Task& task);
   /// For work that is done once: the stream frees the task some time after it has finished. Allocates.
   void enqueue(std::unique_ptr<Task> task);
   /// Number of tasks enqueued so far; a token for `finished` and `wait_for`.
@@ -53,7 +58,7 @@ class Stream {
   /// Gives up: what has not finished is dropped, as after a failure, so that nobody waits for a peer that is gone.
   void cancel();
   /// Returns when `finished() >= count`; rethrows the exception of a task among the first `count`. Polls with back-off
-  /// sleeps.
+  /// sleeps, advancing the streams of the service meanwhile (`Helper`).
   void wait_for(std::uint64_t count);
   void wait() { wait_for(issued()); }
 
@@ -64,8 +69,8 @@ class Stream {
 };
 
 /// The one service thread of a rank: advances the tasks of its streams, each stream independently, sleeping with
-/// back-off (1 us to 200 us) when nothing moves, so that it starves no rank on the same core. Without work it sleeps
-/// until something is enqueued.
+/// back-off (1 us to 200 us) when nothing moves, so that it starves no rank on the same core. It looks only at streams
+/// that have something to do; without work it sleeps until something is enqueued.
 class Service {
  public:
   Service();
@@ -74,10 +79,32 @@ class Service {
   Service(Service const&) = delete;
   Service& operator=(Service const&) = delete;
 
+  /// Wakes the service thread if it sleeps and there is something to do.
+  void tell();
+
  private:
   friend class Stream;
+  friend class Helper;
   struct State;
   std::unique_ptr<State> state_;
+};
+
+/// A thread that has to wait anyway advances the service's streams itself, which saves the way through another thread:
+/// as long as one of these lives, the service thread sleeps.
+class Helper {
+ public:
+  explicit Helper(Service& service) : Helper(service.state_.get()) {}
+  ~Helper();
+  Helper(Helper const&) = delete;
+  Helper& operator=(Helper const&) = delete;
+
+  /// Looks at the streams once. Returns whether anything moved.
+  bool look();
+
+ private:
+  friend class Stream;
+  explicit Helper(Service::State* service);  ///< null: nothing to look at
+  Service::State* service_;
 };
 
 }  // namespace lamina::device

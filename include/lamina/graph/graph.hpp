@@ -14,8 +14,9 @@ namespace lamina::graph {
 
 /// Initial value of a parameter: a function of (seed, name, global element index) alone.
 struct Init {
-  enum class Kind : std::uint8_t { zeros, ones, normal } kind = Kind::zeros;
-  double stddev = 0;
+  enum class Kind : std::uint8_t { zeros, ones, normal, uniform } kind = Kind::zeros;
+  double stddev = 0;  ///< of normal
+  double bound = 0;   ///< of uniform: from -bound to below bound
 };
 
 /// One tensor of the graph, with its *global* shape. An output that accumulates into a state or overwrites one is a

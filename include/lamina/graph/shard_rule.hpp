@@ -14,13 +14,16 @@ struct ExpandedRule {
   /// Lower-case: as written. Upper-case: the dims that '*' stands for, 'A' first. '.': a block that is never split.
   struct Term {
     std::string letters;  ///< as many as the tensor has dims
-    bool plus = false;    ///< in: added by one holder only; out: partial(sum) where it lacks a split letter
+    bool plus = false;    ///< '+' in: added by one holder only; out: partial(sum) where it lacks a split letter
+    bool same = false;    ///< '=' out: does not depend on a split letter that it lacks and another output has
+    bool max = false;     ///< '^' out: partial(max) where it lacks a split letter
+    bool as_is = false;   ///< '%' in: taken as it lies, partial included
   };
   std::vector<Term> in, out;
   std::string whole;  ///< letters that are never split, '.' included
 
   bool may_split(char letter) const { return whole.find(letter) == std::string::npos; }
-  /// Occurs in no output: splitting it makes every output partial(sum).
+  /// Occurs in no output: splitting it makes every output partial(sum), or partial(max) where that is marked.
   bool contracted(char letter) const;
 };
 

@@ -7,6 +7,13 @@
 
 namespace lamina::kernels {
 
+/// The heads that a rank holds when they are cut over ranks: head n here is head `first` + n of `count`. Only dropout
+/// asks for it.
+struct HeadPart {
+  std::int64_t first = 0;
+  std::int64_t count = 0;  ///< 0: all heads are here
+};
+
 /// y = dropout(softmax(q k^T / sqrt(H))) v per sample and head. B batch, T tokens, N heads, H head size.
 struct AttentionArgs {
   TensorRef qkv;      ///< [B, T, 3, N, H] f32 or bf16
@@ -18,6 +25,7 @@ struct AttentionArgs {
   double p = 0;  ///< dropout of the probabilities, in [0, 1); mask elements are those of the global [B, N, T, T]
   std::uint32_t operation = 0;
   std::int64_t sample = 0;  ///< index of the micro-batch's first sample in the replica
+  HeadPart heads = {};
 };
 
 /// Blocked with an online softmax (Dao et al., "FlashAttention", 2022): scores are never stored. Sums in f32.
@@ -39,6 +47,7 @@ struct AttentionGradArgs {
   double p = 0;
   std::uint32_t operation = 0;
   std::int64_t sample = 0;
+  HeadPart heads = {};
 };
 
 /// Parallel over samples and heads; the bits do not depend on the number of threads.

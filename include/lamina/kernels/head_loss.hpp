@@ -1,6 +1,7 @@
 #pragma once
 
 #include "lamina/device/stream.hpp"
+#include "lamina/kernels/vocab_part.hpp"
 #include "lamina/tensor/tensor.hpp"
 
 namespace lamina::kernels {
@@ -29,35 +30,40 @@ struct HeadLossArgs {
 void head_loss(device::Stream& stream, HeadLossArgs const& a);
 void head_loss_reference(HeadLossArgs const& a);
 
-/// Per row: the maximum logit, the sum of exp(logit - max) and the target's logit (0 when ignored).
+/// Per row: the maximum logit, the sum of exp(logit - max) and the target's logit (0 when ignored). Of a part of the
+/// vocabulary: all three over its words, the target's logit 0 when it is not among them; without any word -inf, 0 and
+/// 0.
 struct HeadLossStatsArgs {
   TensorRef x;        ///< [R dims, D] f32 or bf16
-  TensorRef w;        ///< [V, D] f32 or bf16
-  TensorRef bias;     ///< [V] f32, or absent
+  TensorRef w;        ///< [V, D] f32 or bf16, or the rows of `part`
+  TensorRef bias;     ///< [V] f32 like the rows of w, or absent
   TensorRef targets;  ///< [R dims] i32
   TensorRef max;      ///< [R dims] f32
   TensorRef sum;      ///< [R dims] f32
   TensorRef target;   ///< [R dims] f32
   TensorRef scratch;  ///< u8, as planned for the op
+  VocabPart part = {};
 };
 
 /// @throws Error "kernels.head_loss_stats.<shape|dtype|scratch|target>".
 void head_loss_stats(device::Stream& stream, HeadLossStatsArgs const& a);
 void head_loss_stats_reference(HeadLossStatsArgs const& a);
 
-/// The gradients, from the statistics of the whole vocabulary; recomputes the logits chunk by chunk.
+/// The gradients, from the statistics of the whole vocabulary; recomputes the logits chunk by chunk. Of a part of the
+/// vocabulary: the term of its words in dx, and the rows of dw and dbias that are here.
 struct HeadLossGradArgs {
   TensorRef x;         ///< [R dims, D] f32 or bf16
-  TensorRef w;         ///< [V, D] f32 or bf16
-  TensorRef bias;      ///< [V] f32, or absent
+  TensorRef w;         ///< [V, D] f32 or bf16, or the rows of `part`
+  TensorRef bias;      ///< [V] f32 like the rows of w, or absent
   TensorRef targets;   ///< [R dims] i32
   TensorRef max;       ///< [R dims] f32
   TensorRef sum;       ///< [R dims] f32
   TensorRef dx;        ///< [R dims, D] f32 or bf16, overwritten
-  TensorRef dw;        ///< [V, D] f32
+  TensorRef dw;        ///< like w, f32
   TensorRef dbias;     ///< [V] f32, present iff bias is
   TensorRef scratch;   ///< u8, as planned for the op
   int accumulate = 0;  ///< bit 1: add to dw, bit 2: add to dbias; clear bits overwrite
+  VocabPart part = {};
 };
 
 /// @throws Error "kernels.head_loss_grad.<shape|dtype|scratch|target>".

@@ -66,7 +66,8 @@ class Builder {
   int rng();       ///< input i64 [3] = {seed, step, first global sample of the replica in the step}
   int position();  ///< input i32 [1]: tokens already in the caches
   int last();      ///< input i32 [1]: index of the last real token of the chunk
-  /// Parameters "<name>.weight" and "<name>.bias" over the last dim of x; y of dtype `out`.
+  /// Parameters "<name>.weight" and "<name>.bias" over the last dim of x; y of dtype `out`. A name "" stands for the
+  /// scope itself, here and in `linear`.
   int layer_norm(std::string_view name, int x, DType out);
   /// Parameters "<name>.weight" [out, the last `contract` dims of x] and, with `bias`, "<name>.bias" [out].
   int linear(std::string_view name, int x, std::vector<std::int64_t> out, std::vector<std::string> const& out_dims,

@@ -44,6 +44,10 @@ std::string memory_text(Plan const& plan, int rank);  ///< --print memory: per p
 std::int64_t peak_bytes(Plan const& plan);            ///< of the fullest rank: all spaces, communication scratch
 std::uint64_t hash(Plan const& plan);                 ///< of all ranks' programs
 
+/// The rank's loss sums (outputs `loss`, `eval_loss`) are terms of the sum over all ranks: it computes them and is the
+/// lowest of those that compute the same. The others' are not to be added.
+bool counts_loss(Plan const& plan, int rank);
+
 /// The first step at which two ranks disagree, in words; "" when the whole set is sound (program::verify).
 std::string mismatch(std::vector<program::ProgramSet> const& programs);
 

@@ -67,8 +67,8 @@ struct Stream {
 struct Step {
   int stream = 0;
   StepKind kind = StepKind::kernel;
-  std::string op = {};         ///< kernel: the op's kind; otherwise ""
-  Attributes attributes = {};  ///< kernel attributes; "reduce" = "sum" | "max" of reductions; "rows": see README
+  std::string op = {};                 ///< kernel: the op's kind; otherwise ""
+  Attributes attributes = {};          ///< kernel attributes; "reduce" = "sum" | "max"; "rows", "dim", "flat": README
   std::vector<int> in = {}, out = {};  ///< buffer ids; a buffer in both is updated in place. Reductions: in == out
   int group = -1;                      ///< communication: index into Template::groups
   int peer = -1;                       ///< send, recv, broadcast (root): index *into the group's members*
@@ -106,8 +106,8 @@ struct Binding {
   std::vector<std::string> axes = {};          ///< mesh axes, outermost first
   std::vector<int> coordinates = {};           ///< per axis
   std::vector<std::vector<int>> members = {};  ///< per group: world ranks in order; this rank is among them
-  /// Per buffer with role parameter, gradient, moment1, moment2: the boxes it holds, stacked along dim 0;
-  /// empty for "all of it".
+  /// Per buffer with role parameter, gradient, moment1, moment2: the boxes it holds, one after the other in memory,
+  /// each row-major; elements beyond them are padding. Empty for "all of it".
   std::vector<std::vector<Hyperslab>> slabs = {};
   friend bool operator==(Binding const&, Binding const&) = default;
 };

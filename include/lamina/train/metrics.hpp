@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace lamina::train {
@@ -26,7 +27,8 @@ class MetricsLog {
   ~MetricsLog();
 
   void write(StepMetrics const& m);
-  void write_evaluation(std::int64_t step, double valid_loss);
+  /// valid_accuracy is left out where there is none.
+  void write_evaluation(std::int64_t step, double valid_loss, std::optional<double> valid_accuracy = {});
 
  private:
   struct Impl;

@@ -9,6 +9,7 @@
 #include "lamina/checkpoint/checkpoint.hpp"
 #include "lamina/comm/communicator.hpp"
 #include "lamina/config/run_config.hpp"
+#include "lamina/data/source.hpp"
 #include "lamina/models/models.hpp"
 #include "lamina/plan/plan.hpp"
 #include "lamina/runtime/executor.hpp"
@@ -81,5 +82,8 @@ class Session {
 /// Fills the sizes of the model from a Hugging Face directory when `model.init` names one, and the vocabulary from the
 /// tokenizer. Before `resolve`.
 void complete_model(config::RunConfig& config);
+
+/// The data of a completed run as its model takes them. @throws Error "data.*".
+data::Sources open_data(config::RunConfig const& config);
 
 }  // namespace lamina::train

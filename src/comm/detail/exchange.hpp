@@ -5,15 +5,9 @@
 
 #include "channel.hpp"
 #include "reduce.hpp"
+#include "share.hpp"
 
 namespace lamina::comm::detail {
-
-/// A part of one rank's share: read from `from`, the result goes to `to` (they may be equal).
-struct Piece {
-  char const* from;
-  char* to;
-  std::int64_t count;  ///< elements
-};
 
 /// Reduce-scatter, all-gather, or one after the other (all-reduce), pairwise: every rank owns a share of the elements,
 /// gets the others' values of it, sums them in rank order and sends the result to all (Rabenseifner's decomposition
@@ -25,15 +19,16 @@ struct Piece {
 ///   contributions out <- piece.from        (the peer's share, my values)
 ///   results out       <- piece.to          (my share, summed)
 ///   results in        -> piece.to          (the peer's share; only after my contribution has left that memory)
+/// Pieces of one segment move straight from and to the tensors; packed ones through the scratch.
 class Exchange final : public Collective {
  public:
   struct Phases {
     bool reduce, gather;
   };
 
-  /// `shares[r]`: the pieces of rank r's share. Piece k of a share has the same count on every rank.
+  /// `shares[r]`: what rank r owns, closed. Piece k of a share has the same count on every rank.
   Exchange(std::shared_ptr<Channel> const& channel, char const* what, Phases phases, DType dtype, Reduce op,
-           std::vector<std::vector<Piece>> shares);
+           std::vector<Share> shares);
 
  protected:
   void begin() override;
@@ -53,23 +48,29 @@ class Exchange final : public Collective {
     return (kind * size() + peer) * window + static_cast<int>(piece % window);
   }
   Sequence& sequence(Kind kind, int peer) { return sequences_[kind * size() + peer]; }
+  std::vector<Piece> const& pieces(int owner) const { return shares_[owner].pieces(); }
+  std::vector<Piece> const& mine() const { return pieces(rank()); }
+  std::int64_t place(int peer, std::int64_t piece) const;
   char* incoming(int peer, std::int64_t piece) const;
-  std::vector<Piece>& mine() { return shares_[rank()]; }
+  char* outgoing(int peer, std::int64_t piece) const;
+  char* returning(int peer, std::int64_t piece) const;
+  char* result(std::int64_t piece) const;
   void note_completed();
   void post(int peer);
   bool sum_next();
+  void sum(Piece const& piece);
 
   Phases phases_;
   DType dtype_;
   Reduce op_;
-  std::vector<std::vector<Piece>> shares_;
+  std::vector<Share> shares_;
   std::vector<Sequence> sequences_;
   std::vector<void const*> parts_;
   std::int64_t summed_ = 0;  // pieces of my share
 };
 
-/// All-reduce of at most `small_reduction_bytes`: everyone sends everything to everyone and sums in rank order. One
-/// round trip.
+/// All-reduce of at most `direct_reduction_bytes`: everyone sends everything to everyone and sums in rank order. One
+/// round trip. A single tensor is sent from where it lies, a list packed.
 class SmallAllReduce final : public Collective {
  public:
   SmallAllReduce(std::shared_ptr<Channel> const& channel, std::vector<TensorRef> tensors, Reduce op);

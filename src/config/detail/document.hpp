@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -12,8 +13,9 @@
 namespace lamina::config::detail {
 
 struct Value {
-  /// monostate: a table, a date, anything no key takes.
-  std::variant<std::monostate, std::int64_t, double, bool, std::string, std::vector<Value>> of;
+  using Table = std::vector<std::pair<std::string, Value>>;  ///< in the order of names
+  /// monostate: a date or a time, which no key takes.
+  std::variant<std::monostate, std::int64_t, double, bool, std::string, std::vector<Value>, Table> of;
   std::string shown;               ///< as messages quote it
   std::optional<std::string> raw;  ///< of --set only: the text that follows '='
 };

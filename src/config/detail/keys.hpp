@@ -24,6 +24,10 @@ enum class Kind : std::uint8_t {
   texts,    // list
   integers,
   two_reals,
+  layers,  // an integer, or a list of tables that say the layers
+  names,   // a text or a list of texts: layers by path
+  stages,
+  splits,
   fixed,  // a known key whose default is all there is for now: no member
 };
 
@@ -31,9 +35,14 @@ struct TwoReals {
   double *first, *second;
 };
 
+struct Layers {
+  std::int64_t* count;
+  std::vector<LayerSpec>* list;
+};
+
 /// Where a value lives; monostate for Kind::fixed.
 using Field = std::variant<std::monostate, std::string*, std::int64_t*, double*, bool*, std::vector<std::string>*,
-                           std::vector<std::int64_t>*, TwoReals>;
+                           std::vector<std::int64_t>*, TwoReals, Layers, Stages*, std::vector<LayerSplit>*>;
 
 struct Limits {
   double min = 0, max = 1e15;       ///< of numbers, in bytes and seconds where there is a unit
@@ -45,7 +54,9 @@ struct Limits {
   double automatic_value = 0;
   std::string_view fixed = {};  ///< of Kind::fixed: the default as TOML
   bool required = false;
-  bool basic = false;  ///< `lamina new` writes it as an active line
+  bool basic = false;         ///< `lamina new` writes it as an active line
+  bool may_be_empty = false;  ///< of Kind::text: "" is a value, the default
+  std::string_view of = {};   ///< "text|table": means something for a model or data of these kinds only
 };
 
 struct Key {
@@ -65,10 +76,15 @@ std::vector<std::string> names_in(std::string_view section);
 /// "gpt|layers" -> {"gpt", "layers"}
 std::vector<std::string> words_of(std::string_view choices);
 
+/// Values of [model] or [data] that the kind has no use for; registered models may use any.
+bool is_of_kind(Key const& key, RunConfig const& config);
+
 /// What a key takes, in words: "an integer from 1 to 4096", "one of \"pre\", \"post\"".
 std::string describe(Key const& key);
 /// The value of a key as TOML; "" when there is nothing to write (a required text that is still empty).
 std::string to_toml(Key const& key, RunConfig const& config);
+/// A number as people write it: "6e-4".
+std::string real_text(double x);
 /// A TOML basic string.
 std::string quoted(std::string_view s);
 

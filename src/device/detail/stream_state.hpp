@@ -1,8 +1,8 @@
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -18,7 +18,9 @@ namespace lamina::device {
 /// stream without one). The counters only grow; slot i of the ring belongs to the producer until `issued > i` and again
 /// from `finished > i` on.
 struct Stream::State {
-  std::array<Task*, capacity> ring{};
+  explicit State(std::int64_t capacity) : ring(static_cast<std::size_t>(capacity)) {}
+
+  std::vector<Task*> ring;
   alignas(64) std::atomic<std::uint64_t> issued{0};
   alignas(64) std::atomic<std::uint64_t> finished{0};
 
@@ -35,25 +37,34 @@ struct Stream::State {
 
   // The producer's own.
   Service::State* service = nullptr;
+  std::atomic<std::uint64_t>* active = nullptr;  // the service's word that has the stream's bit
+  std::uint64_t bit = 0;
   std::vector<std::pair<std::uint64_t, std::unique_ptr<Task>>> owned;  // with the count that says it has finished
 
   bool pending() const { return finished.load() < issued.load(); }
 
   /// Advances as far as it goes. Returns whether anything moved.
   bool step();
+  /// Something was enqueued: the service looks at this stream until it has nothing to do any more.
+  void mark_active();
 };
 
 struct Service::State {
   std::mutex mutex;  // held by the service thread while it looks at the streams
   std::condition_variable work;
-  std::vector<Stream::State*> streams;
-  std::atomic<int> visitors{0};  // threads that want the mutex
+  std::vector<Stream::State*> streams;            // null where one has gone
+  std::deque<std::atomic<std::uint64_t>> active;  // bit i % 64 of word i / 64: streams[i] may have something to do
+  std::atomic<int> visitors{0};                   // threads that want the mutex
   std::atomic<bool> asleep{false};
+  std::atomic<int> helpers{0};  // threads that look at the streams in this thread's place
   bool stop = false;
   std::thread thread;
 
   void run();
-  bool any_pending() const;
+  bool step();
+  bool any_active() const;
+  bool has_work() const { return helpers.load() == 0 && any_active(); }
+  void tell();
   void wake();
   void add(Stream::State* stream);
   void remove(Stream::State* stream);

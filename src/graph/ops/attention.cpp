@@ -44,9 +44,6 @@ std::int64_t forward_scratch(std::int64_t h, std::int64_t threads) {
   return 4 * threads * (256 * round_up(h, 16) + 8448);
 }
 
-/// Dropout indexes the elements of whole heads, so heads are split only without it.
-std::string_view whole_heads(AttentionAttrs const& a) { return a.p > 0 ? "n!" : "n"; }
-
 }  // namespace
 
 Attention::Attention(AttentionAttrs attrs) : attrs_(attrs) { require_attention(kind(), attrs); }
@@ -67,9 +64,7 @@ void Attention::differentiate(GradBuilder& g) const {
   g.contribute(0, g.apply(std::make_shared<AttentionGrad>(attrs_), in)[0]);
 }
 
-ShardRule Attention::shard_rule() const {
-  return {text("bt!q!", whole_heads(attrs_), attrs_.p > 0 ? "h!,. -> btnh,bnt" : "h! -> btnh,bnt")};
-}
+ShardRule Attention::shard_rule() const { return {attrs_.p > 0 ? "bt!q!nh!,. -> btnh,bnt" : "bt!q!nh! -> btnh,bnt"}; }
 
 Cost Attention::cost(std::span<TensorSpec const> in) const {
   return detail::cost_of(*this, in, 2 * product_flops(in[0].shape, attrs_.causal));
@@ -93,7 +88,7 @@ std::vector<TensorSpec> AttentionGrad::infer(std::span<TensorSpec const> in) con
 }
 
 ShardRule AttentionGrad::shard_rule() const {
-  return {text("bt!", whole_heads(attrs_), "h!,btq!nh,btnh,bnt", attrs_.p > 0 ? ",." : "", " -> btqnh")};
+  return {attrs_.p > 0 ? "bt!nh!,btq!nh,btnh,bnt,. -> btqnh" : "bt!nh!,btq!nh,btnh,bnt -> btqnh"};
 }
 
 Cost AttentionGrad::cost(std::span<TensorSpec const> in) const {

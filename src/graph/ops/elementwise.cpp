@@ -1,6 +1,9 @@
 #include "lamina/graph/ops/elementwise.hpp"
 
+#include <utility>
+
 #include "graph/detail/check.hpp"
+#include "lamina/base/text.hpp"
 #include "lamina/graph/grad_builder.hpp"
 
 namespace lamina::graph {
@@ -46,5 +49,26 @@ std::vector<TensorSpec> SelectToken::infer(std::span<TensorSpec const> in) const
 Cost SelectToken::cost(std::span<TensorSpec const> in) const {
   return {.flops = 0, .bytes = 2 * infer(in)[0].bytes() + in[1].bytes()};  // reads one row per sequence
 }
+
+Slice::Slice(Attrs attrs) : attrs_(std::move(attrs)) {
+  detail::require_attribute(kind(), attrs_.dim >= 0 && attrs_.dim < Shape::max_dims, "split_dim", attrs_.dim,
+                            "a dim of the tensor");
+  detail::require_attribute(kind(), attrs_.parts >= 1, "parts", attrs_.parts, "at least 1");
+}
+
+Attributes Slice::attributes() const { return {{"split_axis", attrs_.axis}, {"split_dim", std::int64_t{attrs_.dim}}}; }
+
+std::vector<TensorSpec> Slice::infer(std::span<TensorSpec const> in) const {
+  Inputs const x(kind(), in, {"x"});
+  x.ndim_at_least(0, attrs_.dim + 1);
+  auto y = in[0];
+  if (y.shape[attrs_.dim] % attrs_.parts != 0) {
+    x.fail_shape(0, text("an extent of dim ", attrs_.dim, " that ", attrs_.parts, " ranks divide"));
+  }
+  y.shape[attrs_.dim] /= attrs_.parts;
+  return {y};
+}
+
+Cost Slice::cost(std::span<TensorSpec const> in) const { return {.flops = 0, .bytes = 2 * infer(in)[0].bytes()}; }
 
 }  // namespace lamina::graph

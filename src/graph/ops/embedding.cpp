@@ -71,7 +71,7 @@ std::vector<TensorSpec> EmbeddingGrad::infer(std::span<TensorSpec const> in) con
   return out;
 }
 
-ShardRule EmbeddingGrad::shard_rule() const { return {attrs_.positions ? "bt!d,bt -> +vd,+p!d" : "btd,bt -> +vd"}; }
+ShardRule EmbeddingGrad::shard_rule() const { return {attrs_.positions ? "bt!d,bt -> +vd,=p!d" : "btd,bt -> +vd"}; }
 
 Cost EmbeddingGrad::cost(std::span<TensorSpec const> in) const {
   // One row of each gradient is read and written per token.

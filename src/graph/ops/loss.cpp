@@ -45,8 +45,8 @@ std::int64_t product_flops(std::span<TensorSpec const> in) {
   return 2 * detail::without_last(in[0].shape).count() * in[1].count();
 }
 
-/// What src/kernels/head.cpp takes: the statistics of all rows; for a chunk of rows the logits (of the whole vocabulary,
-/// or of a block when they are recomputed) and, with a gradient, its block and f32 sums of dx.
+/// What src/kernels/head.cpp takes: the statistics of all rows; for a chunk of rows the logits (of the whole
+/// vocabulary, or of a block when they are recomputed) and, with a gradient, its block and f32 sums of dx.
 std::int64_t head_scratch(std::span<TensorSpec const> in, int threads, bool all_logits, bool gradient) {
   auto const up16 = [](std::int64_t n) { return (n + 15) / 16 * 16; };
   auto const rows = detail::without_last(in[0].shape).count(), vocab = in[1].shape[0];
@@ -59,7 +59,17 @@ std::int64_t head_scratch(std::span<TensorSpec const> in, int threads, bool all_
   return bf16 && in[1].dtype == DType::f32 ? bytes + packed_weight_bytes(vocab, in[1].shape[1], DType::bf16) : bytes;
 }
 
-std::string_view head_terms(HeadAttrs const& a) { return a.bias ? "*d!,v!d,v,*" : "*d!,v!d,*"; }
+std::string_view head_terms(HeadAttrs const& a) { return a.bias ? "*d!,vd,v,*" : "*d!,vd,*"; }
+
+/// The softmax_rescale that reads the statistics of this head, or -1.
+int find_rescaled(Graph const& graph, Node const& stats) {
+  std::vector<int> const in{stats.out[1], stats.out[0], stats.out[0]};
+  for (std::size_t n = static_cast<std::size_t>(stats.id) + 1; n < graph.nodes().size(); ++n) {
+    auto const& node = graph.nodes()[n];
+    if (node.in == in && node.op->kind() == "softmax_rescale") return node.out[0];
+  }
+  return -1;
+}
 
 }  // namespace
 
@@ -73,26 +83,39 @@ void HeadLossStats::differentiate(GradBuilder& g) const {
   if (g.grad(0) >= 0 || g.grad(1) >= 0 || g.grad(2) >= 0) {
     fail({.code = "graph.head_loss_stats.gradient",
           .subject = text(g.node().layer, ": head_loss_stats"),
-          .found = "statistics used by something other than loss_sum",
-          .expected = "loss_sum, which together with head_loss_stats has the gradient head_loss_grad",
+          .found = "statistics used by something other than softmax_rescale and loss_sum",
+          .expected = "these two, which together with head_loss_stats have the gradient head_loss_grad",
           .fix = "use the statistics for the loss only, or compute logits with a linear layer"});
   }
   std::vector<int> in{g.in(0), g.in(1)};
   if (attrs_.bias) in.push_back(g.in(2));
-  in.insert(in.end(), {g.in(targets_index(attrs_)), g.out(0), g.out(1)});
+  in.insert(in.end(), {g.in(targets_index(attrs_)), g.out(0), find_rescaled(g.graph(), g.node())});
   std::vector<int> targets{-1, g.target(1)};
   if (attrs_.bias) targets.push_back(g.target(2));
   HeadAttrs const attrs{.bias = attrs_.bias, .dtype = g.in_spec(0).dtype};
   g.contribute(0, g.apply(std::make_shared<HeadLossGrad>(attrs), in, targets)[0]);
 }
 
-ShardRule HeadLossStats::shard_rule() const { return {text(head_terms(attrs_), " -> *,*,*")}; }
+ShardRule HeadLossStats::shard_rule() const { return {text(head_terms(attrs_), " -> ^*,*,*")}; }
 
 Cost HeadLossStats::cost(std::span<TensorSpec const> in) const { return detail::cost_of(*this, in, product_flops(in)); }
 
 std::int64_t HeadLossStats::scratch_bytes(std::span<TensorSpec const> in, int threads) const {
   return head_scratch(in, threads, false, false);
 }
+
+std::vector<TensorSpec> SoftmaxRescale::infer(std::span<TensorSpec const> in) const {
+  Inputs const x(kind(), in, {"sum", "own max", "max"});
+  x.dtype(0, {DType::f32});
+  for (int const i : {1, 2}) x.dtype(i, {DType::f32}).shape(i, in[0].shape, "the shape of sum");
+  return {in[0]};
+}
+
+void SoftmaxRescale::differentiate(GradBuilder& g) const {
+  if (g.grad(0) >= 0) Op::differentiate(g);  // refuses
+}
+
+Cost SoftmaxRescale::cost(std::span<TensorSpec const> in) const { return detail::cost_of(*this, in, 0); }
 
 std::vector<TensorSpec> LossSum::infer(std::span<TensorSpec const> in) const {
   Inputs const x(kind(), in, {"max", "sum", "target", "targets"});
@@ -105,13 +128,13 @@ void LossSum::differentiate(GradBuilder& g) const {
   auto const& graph = g.graph();
   int const producer = graph.value(g.in(0)).producer;
   bool const ours = producer >= 0 && graph.node(producer).op->kind() == "head_loss_stats" &&
-                    graph.node(producer).out == std::vector<int>{g.in(0), g.in(1), g.in(2)} &&
-                    graph.node(producer).in.back() == g.in(3);
+                    graph.node(producer).out[0] == g.in(0) && graph.node(producer).out[2] == g.in(2) &&
+                    graph.node(producer).in.back() == g.in(3) && find_rescaled(graph, graph.node(producer)) == g.in(1);
   if (!ours) {
     fail({.code = "graph.loss_sum.gradient",
           .subject = text(g.node().layer, ": loss_sum"),
           .found = text("statistics from ", graph.value(g.in(0)).name),
-          .expected = "the three outputs of one head_loss_stats, in order, and its targets",
+          .expected = "max and target of one head_loss_stats, its sum after softmax_rescale, and its targets",
           .fix = "pass them on unchanged"});
   }
   g.imply(0);
@@ -131,7 +154,7 @@ std::vector<TensorSpec> HeadLossGrad::infer(std::span<TensorSpec const> in) cons
 }
 
 ShardRule HeadLossGrad::shard_rule() const {
-  return {text(head_terms(attrs_), ",*,* -> *d,+vd", attrs_.bias ? ",+v" : "")};
+  return {text(head_terms(attrs_), ",*,* -> +*d,+vd", attrs_.bias ? ",+v" : "")};
 }
 
 Cost HeadLossGrad::cost(std::span<TensorSpec const> in) const {
@@ -151,7 +174,9 @@ std::vector<TensorSpec> HeadLoss::infer(std::span<TensorSpec const> in) const {
   return out;
 }
 
-ShardRule HeadLoss::shard_rule() const { return {text(head_terms(attrs_), " -> +.,*d,+vd", attrs_.bias ? ",+v" : "")}; }
+ShardRule HeadLoss::shard_rule() const {  // the statistics of a part of the vocabulary are of no use
+  return {attrs_.bias ? "*d!,v!d,v,* -> +.,*d,+vd,+v" : "*d!,v!d,* -> +.,*d,+vd"};
+}
 
 Cost HeadLoss::cost(std::span<TensorSpec const> in) const { return detail::cost_of(*this, in, 3 * product_flops(in)); }
 

@@ -1,9 +1,22 @@
 #pragma once
 
 #include "attention.hpp"
+#include "lamina/base/error.hpp"
+#include "lamina/base/text.hpp"
+#include "lamina/kernels/attention.hpp"
 #include "random.hpp"
 
 namespace lamina::kernels::detail {
+
+/// The heads of qkv are inside of all heads.
+inline void check_heads(Check const& check, HeadPart const& part, AttentionSizes const& s) {
+  if (part.count == 0 ? part.first == 0 : part.first >= 0 && part.first + s.N <= part.count) return;
+  fail({.code = text("kernels.", check.op, ".shape"),
+        .subject = text(check.op, ": heads"),
+        .found = text(s.N, " from ", part.first, " on, of ", part.count),
+        .expected = "heads of the whole",
+        .fix = "cut the heads in equal parts"});
+}
 
 inline void check_rng(Check const& check, TensorRef const& rng, double p) {
   if (p == 0) return;
@@ -16,7 +29,11 @@ class AttentionMask {
  public:
   template <class Args>
   AttentionMask(Args const& a, AttentionSizes const& s)
-      : on_(a.p > 0), sizes_(s), random_(a.rng, a.p, a.operation, a.sample) {}
+      : on_(a.p > 0),
+        sizes_(s),
+        first_head_(a.heads.first),
+        all_heads_(a.heads.count == 0 ? s.N : a.heads.count),
+        random_(a.rng, a.p, a.operation, a.sample) {}
 
   bool on() const { return on_; }
 
@@ -24,8 +41,9 @@ class AttentionMask {
   void fill(std::int64_t b, std::int64_t n, std::int64_t first_query, int queries, std::int64_t first_key, int keys,
             Block to) const {
     float row[attention_block];
-    auto const T = static_cast<std::uint64_t>(sizes_.T), N = static_cast<std::uint64_t>(sizes_.N);
-    auto const head = (random_.first_sample + static_cast<std::uint64_t>(b)) * N + static_cast<std::uint64_t>(n);
+    auto const T = static_cast<std::uint64_t>(sizes_.T), N = static_cast<std::uint64_t>(all_heads_);
+    auto const head =
+        (random_.first_sample + static_cast<std::uint64_t>(b)) * N + static_cast<std::uint64_t>(first_head_ + n);
     for (int q = 0; q < attention_block; ++q) {
       if (q < queries) {
         auto const element = (head * T + static_cast<std::uint64_t>(first_query + q)) * T;
@@ -40,6 +58,7 @@ class AttentionMask {
  private:
   bool on_;
   AttentionSizes sizes_;
+  std::int64_t first_head_, all_heads_;
   DropoutMask random_;
 };
 

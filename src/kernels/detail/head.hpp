@@ -4,12 +4,14 @@
 // [V, rows]: then the weights are read where they lie, softmax statistics are vectors over rows whatever V is, and
 // the weight gradient of a block is a plain product.
 #include "check.hpp"
+#include "lamina/kernels/vocab_part.hpp"
 #include "product.hpp"
 
 namespace lamina::kernels::detail {
 
 struct HeadOperands {
   TensorRef x, w, bias, targets, scratch;
+  VocabPart part = {};
 };
 
 class Head {
@@ -32,9 +34,10 @@ class Head {
 
  private:
   struct VocabBlock {
-    std::int64_t v, count;  // vocabulary [v, v + count)
+    std::int64_t v, count;  // rows [v, v + count) of w
     float* logits;          // [count, ld_]
   };
+  void zero_padding(TensorRef const& dw, TensorRef const& dbias, int accumulate) const;
   std::int64_t rows_from(std::int64_t r) const;
   VocabBlock block_at(std::int64_t v) const;
   void compute_logits(VocabBlock const& b, std::int64_t r);
@@ -46,7 +49,7 @@ class Head {
 
   Check check_;
   HeadOperands o_;
-  std::int64_t rows_, model_, vocab_, chunk_ = 0, block_ = 0, ld_ = 0, ld_of_g_ = 0;
+  std::int64_t rows_, model_, vocab_ /* rows of w that are words */, chunk_ = 0, block_ = 0, ld_ = 0, ld_of_g_ = 0;
   bool all_logits_;
   DType type_;
   Matrix w_;

@@ -29,7 +29,8 @@ double dropout_factor(Args const& a, Sizes const& s, Index b, Index n, Index q, 
   if (a.p == 0) return 1;
   auto const* rng = a.rng.template as<std::int64_t>();
   auto const sample = static_cast<std::uint64_t>(rng[2] + a.sample + b);
-  auto const element = ((sample * s.N + n) * s.T + q) * s.T + k;
+  auto const heads = a.heads.count == 0 ? s.N : a.heads.count;
+  auto const element = ((sample * heads + a.heads.first + n) * s.T + q) * s.T + k;
   auto const word =
       Philox::word(static_cast<std::uint64_t>(rng[0]), element, static_cast<std::uint32_t>(rng[1]), a.operation);
   return Philox::uniform(word) >= static_cast<float>(a.p) ? 1 / (1 - a.p) : 0;

@@ -3,6 +3,7 @@
 #include "lamina/kernels/cast.hpp"
 #include "lamina/kernels/fill.hpp"
 #include "lamina/kernels/select_token.hpp"
+#include "lamina/kernels/slice.hpp"
 
 namespace lamina::kernels {
 
@@ -29,6 +30,16 @@ void select_token_reference(SelectTokenArgs const& a) {
   for (std::int64_t b = 0; b < a.x.spec.shape[0]; ++b) {
     auto const from = b * tokens + a.last.as<std::int32_t>()[0];
     for (std::int64_t i = 0; i < bytes; ++i) a.y.as<char>()[b * bytes + i] = a.x.as<char>()[from * bytes + i];
+  }
+}
+
+void slice_reference(SliceArgs const& a) {
+  auto const &from = a.x.spec.shape, &to = a.y.spec.shape;
+  auto const size = sizeof_dtype(a.x.spec.dtype), inner = to.count(a.dim + 1, to.ndim());
+  for (std::int64_t i = 0; i < a.y.spec.count(); ++i) {
+    auto const outer = i / inner / to[a.dim], at = a.first + i / inner % to[a.dim];
+    auto const j = (outer * from[a.dim] + at) * inner + i % inner;
+    for (std::int64_t b = 0; b < size; ++b) a.y.as<char>()[i * size + b] = a.x.as<char>()[j * size + b];
   }
 }
 

@@ -12,7 +12,8 @@ void embedding_reference(EmbeddingArgs const& a) {
   for (std::int64_t r = 0; r < a.ids.spec.count(); ++r) {
     std::int64_t const id = a.ids.as<std::int32_t>()[r];
     for (std::int64_t d = 0; d < columns; ++d) {
-      double x = get(a.table, id * columns + d);
+      bool const here = id >= a.part.first && id < a.part.first + a.table.spec.shape[0];
+      double x = here ? get(a.table, (id - a.part.first) * columns + d) : 0;
       if (a.positions) x += get(a.positions, (position + r % tokens) * columns + d);
       put(a.x, r * columns + d, x);
     }
@@ -25,7 +26,7 @@ void embedding_grad_reference(EmbeddingGradArgs const& a) {
     for (std::int64_t d = 0; d < columns; ++d) {
       double sum = 0;
       for (std::int64_t r = 0; r < rows; ++r) {
-        if (a.ids.as<std::int32_t>()[r] == id) sum += get(a.dx, r * columns + d);
+        if (a.ids.as<std::int32_t>()[r] == a.part.first + id) sum += get(a.dx, r * columns + d);
       }
       put_or_add(a.dtable, id * columns + d, sum, a.accumulate, 0);
     }

@@ -12,12 +12,12 @@ using detail::get, detail::put, detail::put_or_add;
 namespace {
 
 struct Logits {
-  std::int64_t rows, model, vocab;
-  std::vector<double> values;  // [rows, vocab]
+  std::int64_t rows, model, vocab;  // vocab: words among the rows of w
+  std::vector<double> values;       // [rows, vocab]
 };
 
-Logits logits_of(TensorRef const& x, TensorRef const& w, TensorRef const& bias) {
-  auto const model = x.spec.shape.back(), rows = x.spec.count() / model, vocab = w.spec.count() / model;
+Logits logits_of(TensorRef const& x, TensorRef const& w, TensorRef const& bias, VocabPart const& part) {
+  auto const model = x.spec.shape.back(), rows = x.spec.count() / model, vocab = part.valid(w.spec.count() / model);
   Logits l{rows, model, vocab, std::vector<double>(static_cast<std::size_t>(rows * vocab))};
   for (std::int64_t r = 0; r < rows; ++r) {
     for (std::int64_t v = 0; v < vocab; ++v) {
@@ -32,28 +32,31 @@ Logits logits_of(TensorRef const& x, TensorRef const& w, TensorRef const& bias) 
 }  // namespace
 
 void head_loss_stats_reference(HeadLossStatsArgs const& a) {
-  auto const l = logits_of(a.x, a.w, a.bias);
+  auto const l = logits_of(a.x, a.w, a.bias, a.part);
   for (std::int64_t r = 0; r < l.rows; ++r) {
-    auto const* const row = &l.values[static_cast<std::size_t>(r * l.vocab)];
-    double max = row[0], sum = 0;
+    auto const* const row = l.values.data() + r * l.vocab;
+    double max = -HUGE_VAL, sum = 0;
     for (std::int64_t v = 0; v < l.vocab; ++v) max = std::fmax(max, row[v]);
     for (std::int64_t v = 0; v < l.vocab; ++v) sum += std::exp(row[v] - max);
     auto const target = a.targets.as<std::int32_t>()[r];
+    bool const here = target >= 0 && target >= a.part.first && target < a.part.first + l.vocab;
     put(a.max, r, max), put(a.sum, r, sum);
-    put(a.target, r, target >= 0 && target < l.vocab ? row[target] : 0);
+    put(a.target, r, here ? row[target - a.part.first] : 0);
   }
 }
 
 void head_loss_grad_reference(HeadLossGradArgs const& a) {
-  auto l = logits_of(a.x, a.w, a.bias);  // becomes the gradient
+  auto l = logits_of(a.x, a.w, a.bias, a.part);  // becomes the gradient
   for (std::int64_t r = 0; r < l.rows; ++r) {
     auto const target = a.targets.as<std::int32_t>()[r];
     for (std::int64_t v = 0; v < l.vocab; ++v) {
       auto& at = l.values[static_cast<std::size_t>(r * l.vocab + v)];
-      at = target < 0 ? 0 : std::exp(at - get(a.max, r)) / get(a.sum, r) - (v == target ? 1 : 0);
+      at = target < 0 ? 0 : std::exp(at - get(a.max, r)) / get(a.sum, r) - (a.part.first + v == target ? 1 : 0);
     }
   }
-  auto const g = [&](std::int64_t r, std::int64_t v) { return l.values[static_cast<std::size_t>(r * l.vocab + v)]; };
+  auto const g = [&](std::int64_t r, std::int64_t v) {  // 0 in padding
+    return v < l.vocab ? l.values[static_cast<std::size_t>(r * l.vocab + v)] : 0;
+  };
   for (std::int64_t r = 0; r < l.rows; ++r) {
     for (std::int64_t d = 0; d < l.model; ++d) {
       double sum = 0;
@@ -61,7 +64,7 @@ void head_loss_grad_reference(HeadLossGradArgs const& a) {
       put(a.dx, r * l.model + d, sum);
     }
   }
-  for (std::int64_t v = 0; v < l.vocab; ++v) {
+  for (std::int64_t v = 0; v < a.w.spec.shape[0]; ++v) {
     for (std::int64_t d = 0; d < l.model; ++d) {
       double sum = 0;
       for (std::int64_t r = 0; r < l.rows; ++r) sum += g(r, v) * get(a.x, r * l.model + d);

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "../detail/element.hpp"
+#include "lamina/kernels/softmax_rescale.hpp"
 
 namespace lamina::kernels {
 
@@ -15,6 +16,12 @@ void loss_sum_reference(LossSumArgs const& a) {
   }
   detail::put_or_add(a.loss, 0, sum, a.accumulate, 0);
   detail::put_or_add(a.loss, 1, count, a.accumulate, 0);
+}
+
+void softmax_rescale_reference(SoftmaxRescaleArgs const& a) {
+  for (std::int64_t i = 0; i < a.sum.spec.count(); ++i) {
+    detail::put(a.y, i, detail::get(a.sum, i) * std::exp(detail::get(a.own_max, i) - detail::get(a.max, i)));
+  }
 }
 
 }  // namespace lamina::kernels

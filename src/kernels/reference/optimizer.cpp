@@ -44,8 +44,8 @@ void square_norm_reference(SquareNormArgs const& a) {
       std::isfinite(x) ? sum += x* x : bad += 1;
     }
   }
-  put(a.norm, 0, sum);
-  put(a.norm, 1, bad);
+  detail::put_or_add(a.norm, 0, sum, a.accumulate, 0);
+  detail::put_or_add(a.norm, 1, bad, a.accumulate, 0);
 }
 
 }  // namespace lamina::kernels

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "plan/detail/plan.hpp"
@@ -21,5 +22,8 @@ struct WorkingCopy {
 
 /// What operand `i` of a node reads instead of the parameter; nothing when that is the master.
 std::optional<WorkingCopy> working_copy(Plan const& plan, Part const& part, graph::Node const& node, int i);
+
+/// See Plan::masters.
+std::set<std::string> find_masters(Plan const& plan);
 
 }  // namespace lamina::plan

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct Fused {
 
 /// Replaces what the list of patterns (top of fuse.cpp) names by single ops of the catalogue. The values of the result
 /// keep names, roles and attributes of parameters, inputs and states; values inside of a pattern are gone.
-Fused fuse(graph::Graph const& graph);
+/// @param vocab_split  the vocabulary is cut over ranks: patterns that need all logits of a row are left alone.
+/// @param allowed  of the nodes that would become one: false keeps them apart (stages, cuts).
+Fused fuse(graph::Graph const& graph, bool vocab_split = false,
+           std::function<bool(std::vector<int> const& nodes)> const& allowed = {});
 
 }  // namespace lamina::plan

@@ -1,13 +1,31 @@
 #pragma once
 
+#include <string>
 #include <string_view>
+#include <vector>
 
+#include "lamina/graph/graph.hpp"
 #include "lamina/plan/plan.hpp"
+#include "plan/detail/mesh.hpp"
 
 namespace lamina::plan {
 
-/// The mesh axis that splits a dim of this logical name; "" when none does. The whole policy is one table.
-std::string_view axis_of(std::string_view dim, Purpose purpose);
+/// What decides the cut of a tensor: the names of its dims and the run file.
+struct Policy {
+  Purpose purpose = Purpose::train;
+  bool sequence_parallel = false;
+  /// Overrides of parallel.split, expanded: full layer path -> "out", "in" or "none".
+  std::vector<std::pair<std::string, std::string>> split;
+
+  /// The mesh axis that splits a dim of this logical name; "" when none does. The whole policy is one table.
+  std::string_view axis_of(std::string_view dim) const;
+  /// Dim of an input, parameter, state or cache that is cut over the axis, or -1.
+  int cut_dim(graph::Graph const& graph, graph::Value const& value, std::string_view axis) const;
+};
+
+/// The policy of a run. Sequence parallelism needs tokens that mesh.tp divides; where it does not, tokens stay whole.
+Policy make_policy(config::RunConfig const& config, Purpose purpose, Mesh const& mesh,
+                   std::vector<std::string> const& layers);
 
 /// f32 weights are re-packed for these uses when the machine packs weights at all. Each costs one more copy of the
 /// weights; bf16 working copies exist in any case.

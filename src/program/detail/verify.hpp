@@ -1,7 +1,9 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <span>
+#include <tuple>
 #include <vector>
 
 #include "program/detail/order.hpp"
@@ -30,6 +32,16 @@ using Rows = std::vector<std::int64_t>;
 /// The attribute "rows" of a step, one list per operand pair; empty when absent (equal parts). Nothing when malformed.
 std::optional<std::vector<Rows>> parse_rows(Step const& step);
 
+/// The attributes `dim` and `flat` of a reduce_scatter or all_gather: what a row is.
+struct RowsOf {
+  int dim = 0;
+  bool flat = false;
+};
+/// Nothing when malformed.
+std::optional<RowsOf> parse_rows_of(Step const& step);
+/// Rows of a tensor with at least one dim; none when it is empty and the rows are flat. `of.dim` must be there.
+std::int64_t row_count(Shape const& shape, RowsOf of);
+
 /// What a rank's binding must satisfy because of its template; collected once per template.
 class BindingRules {
  public:
@@ -44,6 +56,7 @@ class BindingRules {
   struct RowsUse {
     int program, step;
     std::vector<Rows> rows;
+    RowsOf of;
   };
   bool check_members(Binding const& binding, Reporter& report);
   bool check_rows(RowsUse const& use, int size, int index, Reporter& report) const;
@@ -52,7 +65,10 @@ class BindingRules {
   Template const* shape_;
   std::vector<std::vector<PeerUse>> peers_;  // per group: first step that names each peer in each kind
   std::vector<std::vector<RowsUse>> rows_;   // per group
-  std::vector<int> seen_;                    // scratch: by world rank, the stamp of the list that named it
+  std::vector<int> with_slabs_;              // buffers of which a rank may hold a part
+  /// Group, size and place in it whose row tables were found sound: the same for every rank that has them.
+  std::set<std::tuple<std::size_t, int, int>> sound_rows_;
+  std::vector<int> seen_;  // scratch: by world rank, the stamp of the list that named it
   int stamp_ = 0;
 };
 

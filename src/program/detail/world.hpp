@@ -29,19 +29,25 @@ struct Skeleton {
   struct Node {
     int step = -1;
     bool collective = false, sends = false;
-    int peer = -1;                 ///< of a message: index into the members
-    std::string what;              ///< what must match: "all_reduce sum f32 x 100"
-    std::vector<Wait> waits = {};  ///< beyond what the step before it in its lane waited for
+    int peer = -1;           ///< of a message: index into the members
+    std::size_t waits[2]{};  ///< range in `waits`: beyond what the step before it in its lane waited for
   };
   struct Lane {
     int group;
     std::vector<Node> nodes;
+    std::vector<std::pair<int, bool>> partners;  ///< of its messages: peer, and whether it sends; sorted
   };
+  Template const* shape = nullptr;
   Program const* program = nullptr;  ///< null: the template has no such program
   std::vector<Lane> lanes;
+  std::vector<Wait> waits;
   std::vector<int> lane_of_group;  ///< -1 for groups without steps
   std::vector<int> collectives;    ///< group of each collective, in issue order
 
+  std::span<Wait const> waits_of(Node const& n) const {
+    return std::span(waits).subspan(n.waits[0], n.waits[1] - n.waits[0]);
+  }
+  Step const& step(Node const& n) const { return program->steps[static_cast<std::size_t>(n.step)]; }
   Lane const* lane(int group) const {
     auto const l = lane_of_group[static_cast<std::size_t>(group)];
     return l < 0 ? nullptr : &lanes[static_cast<std::size_t>(l)];
@@ -49,6 +55,12 @@ struct Skeleton {
 };
 
 Skeleton make_skeleton(Template const& shape, Program const* program);
+
+/// Two communication steps of two members are the two ends of one: a collective with a collective, a send with a recv.
+/// They agree in kind, operands (dtype, count, name), `reduce`, root, `rows`, `dim` and `flat`.
+bool fit_together(Template const& a, Step const& step_of_a, Template const& b, Step const& step_of_b);
+/// What must agree, in words: "all_reduce sum f32 x 100 of 'w'".
+std::string describe_match(Template const& shape, Step const& s);
 
 /// All ranks with their distinct templates and communicators.
 struct World {

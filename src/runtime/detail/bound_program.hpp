@@ -75,16 +75,22 @@ struct Action {
   std::int64_t calls = 0, ns = 0;  ///< since the last `take_profile`
 };
 
-/// A program with everything looked up. Steps keep their order and their ids.
+/// A program with everything looked up. Steps keep their ids.
 struct BoundProgram {
   program::Program const* program = nullptr;
   std::vector<Action> actions;
+  std::vector<int> order;                ///< in which the steps are issued: `issue_order`
   std::vector<Token> tokens;             ///< per step; only steps off the compute stream use theirs
   std::vector<device::Stream*> streams;  ///< that the program uses, without compute
 };
 
 /// "program forward_backward, step 12 linear blocks.0.attn, micro-batch 1, rank 0".
 std::string describe(program::ProgramSet const& set, program::Program const& program, int step);
+
+/// The steps of a program in the order in which the calling thread gets to them: those of the compute stream as listed;
+/// every other one directly behind the last step of the compute stream that it, or a step that it follows, waits for.
+/// So what is ready never sits behind a kernel that still waits, which is what the verifier plays.
+std::vector<int> issue_order(program::Program const& program);
 
 /// @throws Error "runtime.bind.<rule>" naming the step.
 BoundProgram bind_program(program::Program const& program, Memory const& memory, Streams const& streams,

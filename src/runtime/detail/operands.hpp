@@ -22,18 +22,28 @@ struct Kernel {
 /// The operands of a step, handed out in the order of the op's row in src/graph/README.md.
 class Operands {
  public:
-  /// `in`, `out`: the step's buffers as memory. `where` names the step in errors. `reference`: plain loops instead of
-  /// the fast kernels.
-  Operands(program::Step const& step, std::vector<TensorRef> in, std::vector<TensorRef> out, bool has_scratch,
-           bool reference, std::string where);
+  /// `in`, `out`: the step's buffers as memory. `set`: the rank's own, for attributes that all ranks share and that
+  /// mean something else on each. `where` names the step in errors. `reference`: plain loops instead of the fast
+  /// kernels.
+  Operands(program::ProgramSet const& set, program::Step const& step, std::vector<TensorRef> in,
+           std::vector<TensorRef> out, bool has_scratch, bool reference, std::string where);
 
   TensorRef in() { return next(in_, next_in_, "inputs"); }
   TensorRef out() { return next(out_, next_out_, "outputs"); }
   TensorRef in_if(bool there) { return there ? in() : TensorRef{}; }
   TensorRef out_if(bool there) { return there ? out() : TensorRef{}; }
+  /// An input that only one holder uses (a bias): absent on the others, by the attribute `holder`.
+  TensorRef in_of_holder(bool there) {
+    auto const t = in_if(there);
+    return is_holder() ? t : TensorRef{};
+  }
+  /// The same, of which only the rows in the attribute `rows` are worked on, flattened: [rows * last dim].
+  TensorRef in_rows() { return own_rows(in()); }
+  TensorRef out_rows() { return own_rows(out()); }
   /// An output that is the same memory as input `input`. @throws Error "runtime.bind.in_place" when it is not.
   TensorRef out_over(TensorRef const& input);
-  std::vector<TensorRef> all_in();
+  TensorRef out_rows_over(TensorRef const& input);
+  std::vector<TensorRef> all_in_rows();
   /// The step's last output where its role is scratch; not among the outputs above.
   TensorRef scratch() const { return scratch_; }
 
@@ -43,6 +53,17 @@ class Operands {
   DType dtype(std::string_view name) const;
   bool reference() const { return reference_; }
   std::string const& where() const { return where_; }
+
+  /// Attribute `holder`, a comma list of mesh axes: this rank's coordinates along all of them are 0.
+  bool is_holder() const;
+  /// Attributes `split_axis` and `split_dim`: dim `dim` of the op's principal tensor is cut over a mesh axis in equal
+  /// parts, and this rank has the one at its coordinate. No axis: it is whole.
+  struct Cut {
+    bool there = false;
+    int dim = 0;
+    int coordinate = 0, parts = 1;
+  };
+  Cut cut() const;
 
   /// A kernel out of its two versions.
   template <auto fast, auto plain, class Args>
@@ -57,8 +78,13 @@ class Operands {
 
  private:
   TensorRef next(std::vector<TensorRef> const& list, std::size_t& at, char const* what);
+  TensorRef own_rows(TensorRef const& whole_or_part) const;
+  TensorRef require_same(TensorRef const& output, TensorRef const& input) const;
+  int coordinate(std::string_view axis) const;
+  int ranks_along(std::string_view axis) const;
   [[noreturn]] void fail_operands(std::string found) const;
 
+  program::ProgramSet const& set_;
   program::Step const& step_;
   std::vector<TensorRef> in_, out_;
   TensorRef scratch_;

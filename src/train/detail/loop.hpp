@@ -36,7 +36,7 @@ class Stepper {
  private:
   Session& session_;
   data::Feeder feeder_;
-  std::vector<TensorRef> tokens_, targets_;  // per micro-batch; looked up once, so that a step allocates nothing
+  std::vector<std::vector<void*>> inputs_;  // per micro-batch and field; looked up once: a step allocates nothing
 };
 
 }  // namespace lamina::train::detail

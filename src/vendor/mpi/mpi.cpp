@@ -235,4 +235,14 @@ void native_all_reduce(Comm const& comm, float* data, std::int64_t count) {
                            *static_cast<MPI_Comm const*>(comm.native())));
 }
 
+void native_reduce_scatter(Comm const& comm, float const* whole, float* part, std::int64_t count) {
+  LAMINA_MPI(MPI_Reduce_scatter_block(whole, part, static_cast<int>(count), MPI_FLOAT, MPI_SUM,
+                                      *static_cast<MPI_Comm const*>(comm.native())));
+}
+
+void native_all_gather(Comm const& comm, float const* part, float* whole, std::int64_t count) {
+  auto const n = static_cast<int>(count);
+  LAMINA_MPI(MPI_Allgather(part, n, MPI_FLOAT, whole, n, MPI_FLOAT, *static_cast<MPI_Comm const*>(comm.native())));
+}
+
 }  // namespace lamina::mpi

@@ -73,5 +73,8 @@ class Requests {
 
 /// MPI's own all-reduce of f32 sums, blocking: what ours is measured against.
 void native_all_reduce(Comm const& comm, float* data, std::int64_t count);
+/// The same for equal parts of `count` elements each: out of `whole` into `part`, and back.
+void native_reduce_scatter(Comm const& comm, float const* whole, float* part, std::int64_t count);
+void native_all_gather(Comm const& comm, float const* part, float* whole, std::int64_t count);
 
 }  // namespace lamina::mpi

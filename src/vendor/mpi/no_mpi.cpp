@@ -47,5 +47,7 @@ void Requests::send(int, Comm const&, void const*, std::int64_t, int, int) { mis
 void Requests::recv(int, Comm const&, void*, std::int64_t, int, int) { missing(); }
 std::span<int const> Requests::test() { return {}; }
 void native_all_reduce(Comm const&, float*, std::int64_t) { missing(); }
+void native_reduce_scatter(Comm const&, float const*, float*, std::int64_t) { missing(); }
+void native_all_gather(Comm const&, float const*, float*, std::int64_t) { missing(); }
 
 }  // namespace lamina::mpi

@@ -200,6 +200,145 @@ TEST_P(Collectives, all_gather_brings_every_rank_all_rows_and_reduce_scatter_und
   }
 }
 
+/// Where an element of a list lies, in all: unequal rows, an empty tensor, parts of nothing, small ones beside large
+/// ones. Units in which `rows` counts: dim 1 of [2, rows, columns], or flat rows.
+struct ListCase {
+  comm::RowsOf of;
+  std::vector<std::vector<std::int64_t>> rows;
+  std::vector<std::int64_t> columns;
+};
+
+std::vector<ListCase> list_cases(int n) {
+  auto const tables = row_tables(n);  // equal, growing, all on the last rank, none
+  std::vector<ListCase> cases;
+  for (auto const of : {comm::RowsOf{}, comm::RowsOf{.dim = 1}, comm::RowsOf{.flat = true}}) {
+    cases.push_back({of, {tables[0], tables[1], tables[3], tables[2]}, {5, 70001, 3, 33}});
+    cases.push_back({of, std::vector(40, tables[0]), std::vector<std::int64_t>(40, 37)});
+  }
+  return cases;
+}
+
+/// A tensor of a case in memory: [2, rows, columns] for dim 1, else [rows, columns]; of one dim where that is one
+/// column.
+struct ListTensor {
+  ListTensor(ListCase const& c, std::size_t i, int rank) : outer(c.of.dim == 1 ? 2 : 1), columns(c.columns[i]) {
+    rows = c.rows[i].back(), first = c.rows[i][rank], own = c.rows[i][rank + 1] - first;
+    whole.resize(outer * rows * columns), part.resize(outer * own * columns);
+  }
+  Shape shape(std::int64_t of_rows) const {
+    return outer == 2 ? Shape{2, of_rows, columns} : columns == 1 ? Shape{of_rows} : Shape{of_rows, columns};
+  }
+  /// Index in the whole of element i of the part.
+  std::int64_t place(std::int64_t i) const {
+    auto const row = i / columns;
+    return (row / own * rows + first + row % own) * columns + i % columns;
+  }
+  std::int64_t outer, columns, rows = 0, first = 0, own = 0;
+  std::vector<float> whole, part;
+};
+
+TEST_P(Collectives, lists_are_scattered_and_gathered_by_rows_of_any_dim) {
+  device::Stream stream;
+  for (auto const& c : list_cases(n_)) {
+    std::vector<ListTensor> list;
+    std::vector<comm::RowCut> cuts;
+    for (std::size_t i = 0; i < c.rows.size(); ++i) list.emplace_back(c, i, rank_);
+    for (std::size_t i = 0; i < list.size(); ++i) {
+      auto& t = list[i];
+      for (std::size_t k = 0; k < t.whole.size(); ++k)
+        t.whole[k] = test::odd_value(static_cast<std::int64_t>(k), rank_);
+      cuts.push_back(
+          {{t.whole.data(), {DType::f32, t.shape(t.rows)}}, {t.part.data(), {DType::f32, t.shape(t.own)}}, c.rows[i]});
+    }
+    stream.enqueue(group_.make_reduce_scatter(cuts, c.of));
+    stream.wait();
+    std::int64_t wrong = 0;
+    for (auto& t : list) {
+      for (std::size_t k = 0; k < t.part.size(); ++k) {
+        auto const at = t.place(static_cast<std::int64_t>(k));
+        float sum = test::odd_value(at, 0);
+        for (int r = 1; r < n_; ++r) sum += test::odd_value(at, r);
+        wrong += t.part[k] != sum;
+        t.part[k] = test::odd_value(at, 99);
+      }
+    }
+    EXPECT_EQ(wrong, 0) << "scattered: dim " << c.of.dim << " flat " << c.of.flat << " rank " << rank_;
+    stream.enqueue(group_.make_all_gather(cuts, c.of));
+    stream.wait();
+    wrong = 0;
+    for (auto const& t : list) {
+      for (std::size_t k = 0; k < t.whole.size(); ++k) {
+        wrong += t.whole[k] != test::odd_value(static_cast<std::int64_t>(k), 99);
+      }
+    }
+    EXPECT_EQ(wrong, 0) << "gathered: dim " << c.of.dim << " flat " << c.of.flat << " rank " << rank_;
+  }
+}
+
+TEST_P(Collectives, lists_are_scattered_and_gathered_in_place) {
+  device::Stream stream;
+  for (bool const flat : {false, true}) {
+    for (auto const& rows : row_tables(n_)) {
+      auto const count = rows.back() * 6;
+      std::vector<float> a(count);
+      std::vector<std::uint16_t> b(count);
+      for (std::int64_t i = 0; i < count; ++i)
+        a[i] = test::odd_value(i, rank_), b[i] = test::bf16(static_cast<float>(rank_ + 1));
+      auto const before = a;
+      auto const cut = [&](auto& v, DType dtype) -> comm::RowCut {  // [rows, 3, 2]; as flat rows 3 times as many
+        auto table = rows;
+        if (flat) std::transform(table.begin(), table.end(), table.begin(), [](auto r) { return 3 * r; });
+        auto const own = rows[rank_ + 1] - rows[rank_];
+        auto const shape = flat ? Shape{3 * own, 2} : Shape{own, 3, 2};
+        return {{v.data(), {dtype, {rows.back(), 3, 2}}}, {v.data() + rows[rank_] * 6, {dtype, shape}}, table};
+      };
+      stream.enqueue(group_.make_reduce_scatter({cut(a, DType::f32)}, {.flat = flat}));
+      stream.enqueue(group_.make_reduce_scatter({cut(b, DType::bf16)}, {.flat = flat}));
+      stream.wait();
+      std::int64_t wrong = 0;
+      for (std::int64_t i = 0; i < count; ++i) {
+        bool const own = i >= 6 * rows[rank_] && i < 6 * rows[rank_ + 1];
+        float sum = test::odd_value(i, 0);
+        for (int r = 1; r < n_; ++r) sum += test::odd_value(i, r);
+        wrong += a[i] != (own ? sum : before[i]);
+        wrong += own && b[i] != test::bf16(static_cast<float>(n_ * (n_ + 1) / 2));
+      }
+      stream.enqueue(group_.make_all_gather({cut(a, DType::f32)}, {.flat = flat}));
+      stream.enqueue(group_.make_all_gather({cut(b, DType::bf16)}, {.flat = flat}));
+      stream.wait();
+      for (std::int64_t i = 6 * rows[0]; i < count; ++i) {
+        float sum = test::odd_value(i, 0);
+        for (int r = 1; r < n_; ++r) sum += test::odd_value(i, r);
+        wrong += a[i] != sum || b[i] != test::bf16(static_cast<float>(n_ * (n_ + 1) / 2));
+      }
+      EXPECT_EQ(wrong, 0) << "flat " << flat << " rank " << rank_;
+    }
+  }
+}
+
+TEST_P(Collectives, the_listing_of_tensors_does_not_change_the_bits_of_a_sum) {
+  device::Stream stream;
+  constexpr std::int64_t unit = 24 * 1009;
+  std::vector<float> one(4 * unit), many(4 * unit);
+  for (std::int64_t i = 0; i < 4 * unit; ++i) one[i] = many[i] = test::odd_value(i, rank_);
+  auto const cut = [&](std::vector<float>& v, std::int64_t from, std::int64_t count, int parts) -> comm::RowCut {
+    std::vector<std::int64_t> rows(n_ + 1, 0);
+    for (int r = 1; r <= n_; ++r) rows[r] = r * parts / n_;
+    auto const width = count / parts;
+    return {{v.data() + from, {DType::f32, {parts, width}}},
+            {v.data() + from + rows[rank_] * width, {DType::f32, {rows[rank_ + 1] - rows[rank_], width}}},
+            rows};
+  };
+  stream.enqueue(group_.make_reduce_scatter({cut(one, 0, 4 * unit, 12)}));
+  stream.enqueue(group_.make_all_gather({cut(one, 0, 4 * unit, 12)}));
+  std::vector<comm::RowCut> cuts;
+  for (int k = 0; k < 4; ++k) cuts.push_back(cut(many, k * unit, unit, 24));
+  stream.enqueue(group_.make_reduce_scatter(cuts));
+  stream.enqueue(group_.make_all_gather(cuts));
+  stream.wait();
+  EXPECT_EQ(one, many);
+}
+
 TEST_P(Collectives, row_tables_that_do_not_fit_are_refused) {
   device::Stream stream;
   std::vector<float> whole(8), part(8);
@@ -217,6 +356,20 @@ TEST_P(Collectives, row_tables_that_do_not_fit_are_refused) {
   EXPECT_EQ(code_of({0}, 0), "comm.all_gather.rows");   // too short
   EXPECT_EQ(code_of(beyond, rank_ == n_ - 1 ? 9 : 0), "comm.all_gather.rows");
   EXPECT_EQ(code_of(falling, 0), "comm.all_gather.rows");
+  auto const code_of_cut = [&](TensorRef w, TensorRef p, comm::RowsOf of) -> std::string {
+    try {
+      group_.make_reduce_scatter({{w, p, fits}}, of);
+    } catch (Error const& e) {
+      return e.info().code;
+    }
+    return "";
+  };
+  TensorRef const matrix{whole.data(), {DType::f32, {2, 4}}}, none{part.data(), {DType::f32, {0, 4}}};
+  EXPECT_EQ(code_of_cut(matrix, none, {}), "");
+  EXPECT_EQ(code_of_cut(matrix, none, {.dim = 2}), "comm.reduce_scatter.rows");
+  EXPECT_EQ(code_of_cut(matrix, {part.data(), {DType::f32, {2, 1}}}, {.dim = 1}), "comm.reduce_scatter.rows");
+  EXPECT_EQ(code_of_cut(matrix, {part.data(), {DType::f32, {1, 4}}}, {.flat = true}), "");  // longer than its rows
+  EXPECT_EQ(code_of_cut({whole.data(), {DType::f32, {}}}, none, {}), "comm.reduce_scatter.rows");
 }
 
 TEST_P(Collectives, broadcast_copies_the_root_to_all) {

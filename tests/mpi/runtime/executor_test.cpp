@@ -96,7 +96,7 @@ std::string pipeline(int rank, int n) {
     body += text("step ", step, " comm.pp.", rank, '>', rank + 1, " send %2 -> peer=1 after=", step - 1, '\n');
   }
   return text(out, "arena host=4096 shared=0 pinned=0 device=0\n", groups,
-              "buffer 0 a input f32[3] host 0+64\nbuffer 1 got message f32[3] host 64+64 program=0\n"
+              "buffer 0 a input f32[3] host 0+64\nbuffer 1 z message f32[3] host 64+64 program=0\n"
               "buffer 2 z output f32[3] host 128+64\nprogram 0 main\nstream 0 compute\n",
               streams, body);
 }
@@ -113,6 +113,109 @@ TEST(Executor, passes_messages_down_a_pipeline) {
     std::fill_n(a, 3, static_cast<float>(round));
     executor.run("main");
     EXPECT_EQ(executor.buffer("z", Role::output).as<float>()[2], static_cast<float>(round * (rank + 2)));
+  }
+}
+
+/// Rank 0 answers what rank 1 asks for, but its list has the answer behind a kernel that waits for rank 1's thanks.
+std::string ready_send(int rank, int n) {
+  std::string const head = text("lamina-program 1\nrank ", rank, " of ", n, "\n");
+  std::string const buffers = R"(arena host=192 shared=0 pinned=0 device=0
+group 0 pp.0>1 mpi axis=pp
+group 1 pp.1>0 mpi axis=pp
+)";
+  std::string const program = R"(program 0 main
+stream 0 compute
+stream 1 comm.pp.0>1 group=pp.0>1
+stream 2 comm.pp.1>0 group=pp.1>0
+)";
+  if (rank > 1) return head + "arena host=0 shared=0 pinned=0 device=0\nprogram 0 main\nstream 0 compute\n";
+  if (rank == 0) {
+    return text(head, "members 0 0,1\nmembers 1 1,0\n", buffers, R"(buffer 0 a input f32[3] host 0+64
+buffer 1 thanks message f32[3] host 64+64 program=0
+buffer 2 z output f32[3] host 128+64
+)",
+                program, R"(step 0 comm.pp.1>0 recv -> %1 peer=0
+step 1 compute add %1 %1 -> %2 after=0
+step 2 comm.pp.0>1 send %0 -> peer=1
+)");
+  }
+  return text(head, "members 0 0,1\nmembers 1 1,0\n", buffers, R"(buffer 0 a message f32[3] host 0+64 program=0
+buffer 1 thanks activation f32[3] host 64+64 program=0
+)",
+              program, R"(step 0 comm.pp.0>1 recv -> %0 peer=0
+step 1 compute add %0 %0 -> %1 after=0
+step 2 comm.pp.1>0 send %1 -> peer=1 after=1
+)");
+}
+
+TEST(Executor, issues_a_send_that_is_ready_although_a_kernel_before_it_in_the_list_waits) {
+  auto const world = Communicator::world();
+  int const n = world.size(), rank = world.rank();
+  if (n == 1) GTEST_SKIP() << "a message needs two ranks";
+  std::vector<program::ProgramSet> sets;
+  for (int r = 0; r < n; ++r) sets.push_back(program::parse(ready_send(r, n)));
+  EXPECT_TRUE(program::verify(sets).empty());
+  Executor executor(sets[static_cast<std::size_t>(rank)], world);
+  for (int round = 1; round < 3; ++round) {
+    if (rank == 0) std::fill_n(executor.buffer("a", Role::input).as<float>(), 3, static_cast<float>(round));
+    executor.run("main");
+    if (rank == 0) {
+      EXPECT_EQ(executor.buffer("z", Role::output).as<float>()[2], 4 * static_cast<float>(round));
+    }
+  }
+}
+
+/// Gradients of two tensors, scattered as flat rows into parts that are as long as the longest, doubled, gathered
+/// again; and tokens (dim 1) of an activation gathered.
+std::string zero(int rank, int n) {
+  std::string rows = "0";  // of 2 n + 1 rows: the last rank has one more
+  for (int r = 1; r <= n; ++r) rows += text(",", 2 * r + (r == n));
+  auto const bytes = [](std::int64_t count) { return (count * 4 + 63) / 64 * 64; };
+  std::int64_t const w = (2 * n + 1) * 3, part = 3 * 3, x = 2 * n * 5, mine = 2 * 5;
+  std::int64_t at = 0;
+  auto const buffer = [&](int id, char const* name, char const* role, std::string const& shape, std::int64_t count,
+                          char const* more = "") {
+    auto const line =
+        text("buffer ", id, ' ', name, ' ', role, " f32", shape, " host ", at, '+', bytes(count), more, '\n');
+    at += bytes(count);
+    return line;
+  };
+  auto const buffers = buffer(0, "w", "gradient", text("[", 2 * n + 1, ",3]"), w) +
+                       buffer(1, "b", "gradient", text("[", 2 * n + 1, "]"), 2 * n + 1) +
+                       buffer(2, "wp", "activation", "[3,3]", part, " program=0") +
+                       buffer(3, "bp", "activation", "[3]", 3, " program=0") +
+                       buffer(4, "mine", "input", "[2,1,5]", mine) + buffer(5, "x", "output", text("[2,", n, ",5]"), x);
+  return text("lamina-program 1\nrank ", rank, " of ", n, "\nmembers 0 ", everyone(n), "\narena host=", at,
+              " shared=0 pinned=0 device=0\ngroup 0 dp mpi axis=dp\n", buffers, R"(program 0 main
+stream 0 compute
+stream 1 comm.dp group=dp
+step 0 comm.dp reduce_scatter %0 %1 -> %2 %3 .flat=1 .rows=")",
+              rows, ';', rows, R"("
+step 1 compute add %2 %2 -> %2 after=0
+step 2 comm.dp all_gather %2 %3 -> %0 %1 after=1 .flat=1 .rows=")",
+              rows, ';', rows, R"("
+step 3 comm.dp all_gather %4 -> %5 .dim=1
+)");
+}
+
+TEST(Executor, scatters_and_gathers_lists_of_flat_rows_and_tokens) {
+  auto const world = Communicator::world();
+  int const n = world.size(), rank = world.rank();
+  std::vector<program::ProgramSet> sets;
+  for (int r = 0; r < n; ++r) sets.push_back(program::parse(zero(r, n)));
+  for (auto const& p : program::verify(sets)) ADD_FAILURE() << p.message;
+  Executor executor(sets[static_cast<std::size_t>(rank)], world);
+  auto const w = executor.buffer("w", Role::gradient), b = executor.buffer("b", Role::gradient);
+  auto const mine = executor.buffer("mine", Role::input), x = executor.buffer("x", Role::output);
+  for (std::int64_t i = 0; i < w.spec.count(); ++i) w.as<float>()[i] = static_cast<float>(i);
+  for (std::int64_t i = 0; i < b.spec.count(); ++i) b.as<float>()[i] = static_cast<float>(i * 10);
+  for (std::int64_t i = 0; i < mine.spec.count(); ++i) mine.as<float>()[i] = static_cast<float>(100 * rank + i);
+  executor.run("main");
+  for (std::int64_t i = 0; i < w.spec.count(); ++i) EXPECT_EQ(w.as<float>()[i], static_cast<float>(2 * n * i));
+  for (std::int64_t i = 0; i < b.spec.count(); ++i) EXPECT_EQ(b.as<float>()[i], static_cast<float>(10 * n * i));
+  for (std::int64_t i = 0; i < x.spec.count(); ++i) {
+    auto const sample = i / (5 * n), owner = i / 5 % n;
+    EXPECT_EQ(x.as<float>()[i], static_cast<float>(100 * owner + 5 * sample + i % 5));
   }
 }
 

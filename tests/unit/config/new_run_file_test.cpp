@@ -42,6 +42,10 @@ TEST(NewRunFile, takes_kind_and_vocabulary_from_the_data) {
   EXPECT_EQ(shards.data.train, (std::vector<std::string>{"x/train_*.bin", "b.bin"}));
   EXPECT_EQ(shards.run.dir, "d \"q\"");
   EXPECT_EQ(of({"my.idx"}).data.kind, "tokens");
+  auto const table = config::parse(config::new_run_file({.model = "mlp", .data = {"digits.csv.gz"}, .dir = ""}), "new");
+  EXPECT_EQ(table.data.kind, "table");
+  EXPECT_EQ(table.model.network.size(), 3u);
+  EXPECT_EQ(config::parse(config::new_run_file({.model = "mlp", .data = {}, .dir = ""}), "new").data.kind, "synthetic");
   auto const plain = of({"book.txt"});
   EXPECT_EQ(plain.data.kind, "text");
   EXPECT_EQ(plain.model.vocab, 0);
@@ -63,9 +67,10 @@ TEST(KeyHelp, lists_every_key_once_with_its_help) {
     return at == keys.end() ? config::KeyHelp{} : *at;
   };
   EXPECT_EQ(find("optimizer.lr").default_value, "6e-4");
-  EXPECT_EQ(find("model.kind").choices, (std::vector<std::string>{"gpt", "mlp"}));
+  EXPECT_EQ(find("model.kind").choices, (std::vector<std::string>{"gpt", "layers", "mlp"}));
   EXPECT_EQ(find("parallel.transport").choices, (std::vector<std::string>{"auto", "mpi"}));
   EXPECT_EQ(find("model.tied").choices, (std::vector<std::string>{"true", "false"}));
+  EXPECT_THAT(find("model.layers").takes, HasSubstr("list of tables"));
   EXPECT_EQ(find("run.dir").default_value, "");
   EXPECT_EQ(find("model.width").default_value, "2.5");
   for (auto const& key : keys) EXPECT_FALSE(key.help.empty() || key.takes.empty()) << key.name;

@@ -113,35 +113,16 @@ TEST(Parse, units_are_wanted_and_typos_in_them_are_explained) {
 
 TEST(Parse, what_cannot_be_had_yet_says_so) {
   for (auto const& [section, line] : std::vector<std::pair<std::string, std::string>>{
-           {"mesh", "tp = 2"},
-           {"mesh", "pp = 2"},
-           {"parallel", "zero = 1"},
-           {"parallel", "split = [{ layers = \"part1.fc\", dim = \"out\" }]"},
            {"parallel", "transport = \"shm\""},
            {"parallel", "transport = \"nccl\""},
-           {"pipeline", "schedule = \"zb-h1\""},
-           {"pipeline", "file = \"my.schedule\""},
-           {"pipeline", "chunks = 2"},
-           {"pipeline", "stages = [7, 5]"},
            {"placement", "default = \"gpu\""},
            {"placement", "rules = [{ layers = \"blocks.*\", device = \"gpu\" }]"},
-           {"memory", "recompute = \"full\""},
-           {"memory", "recompute_layers = \"blocks.0-5\""},
-           {"batch", "shares = [3, 1]"},
            {"guard", "policy = \"rollback\""},
            {"guard", "spike_factor = 3"},
            {"guard", "replica_hash_every_steps = 100"},
            {"log", "trace_steps = [1, 5]"},
            {"run", "determinism = \"canonical\""}}) {
     EXPECT_THAT(problem_of(section, line), AllOf(HasSubstr("not available yet"), HasSubstr("not_yet"))) << line;
-  }
-  auto layers = minimal();
-  layers.replace(layers.find("\"gpt\""), 5, "\"layers\"");
-  EXPECT_THAT(problems(layers), HasSubstr("not available yet"));
-  for (auto const* kind : {"table", "synthetic"}) {
-    auto data = minimal();
-    data.replace(data.find("\"text\""), 6, text('"', kind, '"'));
-    EXPECT_THAT(problems(data), HasSubstr("not available yet"));
   }
 }
 

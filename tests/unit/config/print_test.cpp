@@ -54,7 +54,15 @@ TEST(Print, every_value_that_a_key_takes_reads_back) {
   c.model.tied = false;
   c.mesh.order = {"tp", "pp", "dp"};
   c.lr_schedule.min = 0;
-  EXPECT_EQ(again(c), c);
+  c.batch.shares = {3, 1};
+  c.parallel.split = {{{"part1.fc"}, "out"}, {{"blocks.*", "head"}, "none"}};
+  c.pipeline.schedule = "file", c.pipeline.file = "my.schedule";
+  c.mesh.pp = 2;
+  c.memory.recompute = "full", c.memory.recompute_layers = {"blocks.0-5", "final"};
+  for (auto const& stages : {config::Stages{{7, 5}, {}}, {{}, {{{"embed", "blocks.0-5"}, 0}, {{"head"}, 1}}}, {}}) {
+    c.pipeline.stages = stages;
+    EXPECT_EQ(again(c), c);
+  }
 }
 
 TEST(Print, the_table_is_sound) {

@@ -12,7 +12,7 @@ namespace lamina::data {
 namespace {
 
 /// Sample s is the tokens s*100, s*100 + 1, ...
-class Counting final : public Source {
+class Counting final : public TokenSource {
  public:
   Counting(std::int64_t samples, std::int64_t tokens, std::int64_t broken = -1)
       : samples_(samples), tokens_(tokens), broken_(broken) {}
@@ -74,6 +74,13 @@ TEST(SampleOrder, handles_sets_that_no_table_could_hold) {
   EXPECT_EQ(seen.size(), 1000u);
 }
 
+/// Micro-batch `m` as tokens and targets.
+void read(Feeder& feeder, std::int64_t step, std::int64_t m, std::vector<std::int32_t>& inputs,
+          std::vector<std::int32_t>& targets) {
+  std::vector<void*> const places{inputs.data(), targets.data()};
+  feeder.read(step, m, places);
+}
+
 /// First tokens of all samples of a step in micro-batch order, -1 for padding; all replicas one after the other.
 std::vector<std::int32_t> step_of(std::int64_t replicas, std::int64_t micro, std::int64_t step, std::int64_t global) {
   Counting const source(11, 3);
@@ -82,7 +89,7 @@ std::vector<std::int32_t> step_of(std::int64_t replicas, std::int64_t micro, std
     Feeder feeder(source, global, micro, r, replicas, true, 9);
     std::vector<std::int32_t> inputs(static_cast<std::size_t>(micro * 3)), targets(inputs.size());
     for (std::int64_t m = 0; m < feeder.micro_batches(); ++m) {
-      feeder.read(step, m, inputs, targets);
+      read(feeder, step, m, inputs, targets);
       for (std::int64_t b = 0; b < micro; ++b) {
         if (targets[static_cast<std::size_t>(b * 3)] < 0) continue;
         EXPECT_EQ(targets[static_cast<std::size_t>(b * 3)], inputs[static_cast<std::size_t>(b * 3)] + 1);
@@ -108,7 +115,7 @@ TEST(Feeder, can_jump_and_go_back) {
   Feeder feeder(source, 4, 2, 0, 1, false, 0);
   std::vector<std::int32_t> inputs(4), targets(4);
   for (std::int64_t const step : {1, 2, 9, 10, 3, 3, 1}) {
-    feeder.read(step, 1, inputs, targets);
+    read(feeder, step, 1, inputs, targets);
     EXPECT_EQ(inputs[0], (((step - 1) * 4 + 2) % 50) * 100);
   }
 }
@@ -128,8 +135,8 @@ TEST(Feeder, passes_on_what_went_wrong_in_its_thread) {
   Counting const source(50, 2, /*broken=*/5);
   Feeder feeder(source, 4, 4, 0, 1, false, 0);
   std::vector<std::int32_t> inputs(8), targets(8);
-  feeder.read(1, 0, inputs, targets);
-  EXPECT_EQ(test::error_of([&] { feeder.read(2, 0, inputs, targets); }).code, "data.test.broken");
+  read(feeder, 1, 0, inputs, targets);
+  EXPECT_EQ(test::error_of([&] { read(feeder, 2, 0, inputs, targets); }).code, "data.test.broken");
 }
 
 }  // namespace

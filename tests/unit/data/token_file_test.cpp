@@ -154,6 +154,11 @@ TEST_F(TokenFiles, beyond_4_gib_are_read_at_the_right_offset) {
   EXPECT_EQ(token, 0x2211);
 }
 
+void read(Source const& source, std::int64_t sample, std::int32_t* inputs, std::int32_t* targets) {
+  std::vector<void*> const places{inputs, targets};
+  source.fill(sample, places);
+}
+
 TEST_F(TokenFiles, give_samples_that_overlap_by_one_token_and_never_cross_files) {
   std::vector<std::uint16_t> ten(10), five(5), three(3);
   std::iota(ten.begin(), ten.end(), std::uint16_t{0});
@@ -164,13 +169,13 @@ TEST_F(TokenFiles, give_samples_that_overlap_by_one_token_and_never_cross_files)
   config::Data config;
   config.kind = "tokens";
   config.train = {dir_ / "t_*.bin"};
-  auto const sources = open(config, 4, 200);
+  auto const sources = open(config, {.tokens = 4, .vocab = 200});
   ASSERT_EQ(sources.train->samples(), 2 + 1);
   std::vector<std::int32_t> inputs(4), targets(4);
-  sources.train->read(1, inputs.data(), targets.data());
+  read(*sources.train, 1, inputs.data(), targets.data());
   EXPECT_EQ(inputs, (std::vector{4, 5, 6, 7}));
   EXPECT_EQ(targets, (std::vector{5, 6, 7, 8}));
-  sources.train->read(2, inputs.data(), targets.data());
+  read(*sources.train, 2, inputs.data(), targets.data());
   EXPECT_EQ(inputs, (std::vector{100, 101, 102, 103}));
   EXPECT_EQ(targets, (std::vector{101, 102, 103, 104}));
 }
@@ -188,7 +193,7 @@ TEST_F(TokenFiles, that_no_pattern_matches_name_a_near_one) {
   config::Data config;
   config.kind = "tokens";
   config.train = {dir_ / "trian_000.bin"};
-  auto const error = error_of([&] { open(config, 4, 0); });
+  auto const error = error_of([&] { open(config, {.tokens = 4}); });
   EXPECT_EQ(error.code, "data.files.none");
   EXPECT_NE(error.fix.find("train_000.bin"), std::string::npos);
 }
@@ -200,15 +205,15 @@ TEST_F(TokenFiles, can_hold_out_a_fraction_of_the_samples) {
   config.kind = "tokens";
   config.train = {test::write_file(dir_ / "a.bin", raw(tokens))};
   config.valid_fraction = 0.25;
-  auto const sources = open(config, 4, 0);
+  auto const sources = open(config, {.tokens = 4});
   EXPECT_EQ(sources.train->samples(), 7);
   ASSERT_EQ(sources.valid->samples(), 3);
   std::vector<std::int32_t> inputs(4), targets(4);
-  sources.valid->read(0, inputs.data(), targets.data());
+  read(*sources.valid, 0, inputs.data(), targets.data());
   EXPECT_EQ(inputs[0], 28);
   config.train = {test::write_file(dir_ / "one.bin", raw(std::vector<std::uint16_t>(5)))};
-  EXPECT_EQ(error_of([&] { open(config, 4, 0); }).code, "data.valid.short");
-  EXPECT_EQ(error_of([&] { open(config, 5, 0); }).code, "data.train.short");
+  EXPECT_EQ(error_of([&] { open(config, {.tokens = 4}); }).code, "data.valid.short");
+  EXPECT_EQ(error_of([&] { open(config, {.tokens = 5}); }).code, "data.train.short");
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ TEST_P(StreamOf, holds_more_tasks_than_its_ring) {
   auto const stream = make();
   std::vector<int> log;
   std::vector<Counted> tasks;
-  int const n = 3 * device::Stream::capacity + 1;
+  auto const n = 3 * device::Stream::usual_capacity + 1;
   for (int i = 0; i < n; ++i) tasks.emplace_back(i, i % 3, log);
   for (auto& task : tasks) stream->enqueue(task);
   stream->wait();

@@ -95,8 +95,10 @@ TEST(Differentiate, makes_one_op_of_the_statistics_and_their_sum) {
   auto const made = test::build_case(find_case("head_loss_bias", DType::bf16));
   EXPECT_THAT(kinds(made.graph, Phase::backward), ::testing::ElementsAre("head_loss_grad"));
   auto const &stats = find_node(made.graph, "head_loss_stats"), &grad = find_node(made.graph, "head_loss_grad");
+  auto const& rescale = find_node(made.graph, "softmax_rescale");
   EXPECT_EQ(grad.in,
-            (std::vector<int>{stats.in[0], stats.in[1], stats.in[2], stats.in[3], stats.out[0], stats.out[1]}));
+            (std::vector<int>{stats.in[0], stats.in[1], stats.in[2], stats.in[3], stats.out[0], rescale.out[0]}))
+      << "the sum of the whole vocabulary";
 }
 
 /// A graph of one source and a loss, to hang ops between them.
@@ -168,7 +170,9 @@ TEST(Differentiate, accumulates_all_uses_of_a_tied_parameter_into_one_gradient) 
   int const x = g.add_node(std::make_shared<Embedding>(Embedding::Attrs{}), {w, ids}, "embed", Phase::forward)[0];
   auto const stats = g.add_node(std::make_shared<HeadLossStats>(HeadAttrs{}), {x, w, ids}, "head", Phase::forward);
   int const loss = g.add_state("loss", {DType::f64, {2}}, {""}, Role::output);
-  g.add_node(std::make_shared<LossSum>(), {stats[0], stats[1], stats[2], ids}, "head", Phase::forward, {loss});
+  int const sum =
+      g.add_node(std::make_shared<SoftmaxRescale>(), {stats[1], stats[0], stats[0]}, "head", Phase::forward)[0];
+  g.add_node(std::make_shared<LossSum>(), {stats[0], sum, stats[2], ids}, "head", Phase::forward, {loss});
   differentiate(g, loss);
   int const grad = g.gradient_of(w);
   EXPECT_EQ(g.value(find_node(g, "head_loss_grad").out[1]).accumulates_into, grad);
@@ -198,7 +202,8 @@ TEST(Differentiate, refuses_what_it_cannot_do) {
   EXPECT_EQ(code(computed), "graph.differentiate.target") << "a weight that is not a parameter";
 }
 
-TEST(Differentiate, refuses_statistics_that_are_not_those_of_one_head) {
+/// A head of which `sum` of {max, sum, target} and `targets` go into the loss.
+std::string code_of_head(bool rescaled, bool own_targets) {
   Graph g;
   int const ids = g.add_input("ids", {DType::i32, {2, 3}}, {"", ""});
   int const other = g.add_input("other", {DType::i32, {2, 3}}, {"", ""});
@@ -206,8 +211,15 @@ TEST(Differentiate, refuses_statistics_that_are_not_those_of_one_head) {
   int const x = g.add_input("x", {DType::f32, {2, 3, 5}}, {"", "", ""});
   auto const s = g.add_node(std::make_shared<HeadLossStats>(HeadAttrs{}), {x, w, ids}, "head", Phase::forward);
   int const loss = g.add_state("loss", {DType::f64, {2}}, {""}, Role::output);
-  g.add_node(std::make_shared<LossSum>(), {s[0], s[1], s[2], other}, "head", Phase::forward, {loss});
-  EXPECT_EQ(test::error_of([&] { differentiate(g, loss); }).code, "graph.loss_sum.gradient");
+  int const sum = g.add_node(std::make_shared<SoftmaxRescale>(), {s[1], s[0], s[0]}, "head", Phase::forward)[0];
+  g.add_node(std::make_shared<LossSum>(), {s[0], rescaled ? sum : s[1], s[2], own_targets ? ids : other}, "head",
+             Phase::forward, {loss});
+  return test::error_of([&] { differentiate(g, loss); }).code;
+}
+
+TEST(Differentiate, refuses_statistics_that_are_not_those_of_one_head) {
+  EXPECT_EQ(code_of_head(true, false), "graph.loss_sum.gradient");
+  EXPECT_EQ(code_of_head(false, true), "graph.loss_sum.gradient") << "the sum is not relative to the common maximum";
 }
 
 }  // namespace

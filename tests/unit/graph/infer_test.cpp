@@ -6,12 +6,14 @@
 #include "lamina/base/text.hpp"
 #include "lamina/graph/ops/activation.hpp"
 #include "lamina/graph/ops/attention.hpp"
+#include "lamina/graph/ops/cross_entropy.hpp"
 #include "lamina/graph/ops/dropout.hpp"
 #include "lamina/graph/ops/elementwise.hpp"
 #include "lamina/graph/ops/embedding.hpp"
 #include "lamina/graph/ops/layer_norm.hpp"
 #include "lamina/graph/ops/linear.hpp"
 #include "lamina/graph/ops/loss.hpp"
+#include "lamina/graph/ops/mse.hpp"
 #include "lamina/graph/ops/update.hpp"
 #include "lamina/graph/shard_rule.hpp"
 #include "lamina/tensor/packed.hpp"
@@ -193,6 +195,33 @@ std::vector<Row> const& rows() {
        {xb, w, {f32, {11}}, ids},
        {row, row, row},
        {{1, {f32, {11, 4}}, "shape"}, {1, d, "ndim"}, {2, d, "shape"}, {3, row, "dtype"}, {3, one, "shape"}}},
+      {"softmax_rescale",
+       std::make_shared<SoftmaxRescale>(),
+       {row, row, row},
+       {row},
+       {{0, ids, "dtype"}, {1, x, "shape"}, {2, xb, "dtype"}, {-1, {}, "operands"}}},
+      {"slice",
+       std::make_shared<Slice>(Slice::Attrs{.dim = 1, .parts = 3, .axis = "tp"}),
+       {xb},
+       {{bf16, {2, 1, 5}}},
+       {{0, d, "ndim"}, {0, {bf16, {2, 4, 5}}, "shape"}}},
+      {"cross_entropy",
+       std::make_shared<CrossEntropy>(),
+       {x, ids},
+       {loss},
+       {{0, xb, "dtype"}, {1, row, "dtype"}, {1, one, "shape"}, {-1, {}, "operands"}}},
+      {"cross_entropy_grad",
+       std::make_shared<CrossEntropyGrad>(),
+       {x, ids},
+       {x},
+       {{0, xb, "dtype"}, {1, one, "shape"}}},
+      {"accuracy", std::make_shared<Accuracy>(), {x, ids}, {loss}, {{0, xb, "dtype"}, {1, one, "shape"}}},
+      {"mse",
+       std::make_shared<Mse>(),
+       {x, x, {i32, {2}}},
+       {loss},
+       {{0, xb, "dtype"}, {1, row, "shape"}, {2, one, "shape"}, {2, {i64, {2}}, "dtype"}}},
+      {"mse_grad", std::make_shared<MseGrad>(), {x, x, {i32, {2}}}, {x}, {{1, w, "shape"}, {2, ids, "shape"}}},
       {"loss_sum",
        std::make_shared<LossSum>(),
        {row, row, row, ids},
@@ -269,6 +298,41 @@ TEST_P(Infer, counts_work_and_scratch_without_surprise) {
 
 INSTANTIATE_TEST_SUITE_P(ops, Infer, ::testing::ValuesIn(rows()), [](auto const& p) { return p.param.name; });
 
+/// How the rule of an op of `rows()` lays letters and marks over its operands.
+ExpandedRule rule_of(std::string_view name) {
+  auto const& all = rows();
+  auto const at = std::find_if(all.begin(), all.end(), [&](Row const& r) { return r.name == name; });
+  if (at == all.end()) throw std::invalid_argument(std::string(name));
+  return expand_rule(at->op->shard_rule(), at->in, at->out, at->op->kind());
+}
+
+TEST(ShardRules, let_the_vocabulary_be_split) {
+  auto const stats = rule_of("head_loss_stats"), grad = rule_of("head_loss_grad"), embed = rule_of("embedding");
+  EXPECT_TRUE(stats.may_split('v') && stats.contracted('v'));
+  EXPECT_TRUE(stats.out[0].max) << "a maximum over the rows that are there";
+  EXPECT_FALSE(stats.out[1].max || stats.out[2].max);
+  EXPECT_TRUE(grad.may_split('v') && !grad.contracted('v'));
+  EXPECT_TRUE(grad.out[0].plus) << "dx is a sum over the vocabulary";
+  EXPECT_TRUE(embed.may_split('v') && embed.contracted('v'));
+  EXPECT_FALSE(rule_of("head_loss").may_split('v')) << "fused, it needs all logits of a row";
+  auto const rescale = rule_of("softmax_rescale");
+  EXPECT_TRUE(rescale.in[0].as_is && rescale.in[1].as_is && !rescale.in[2].as_is && rescale.out[0].plus);
+}
+
+TEST(ShardRules, tell_gradients_that_are_whole_on_every_rank_from_sums) {
+  auto const dense = rule_of("linear_grad_weight"), embed = rule_of("embedding_grad");
+  EXPECT_TRUE(dense.out[0].plus && dense.out[1].same) << "dbias does not depend on the input features";
+  EXPECT_TRUE(embed.out[0].plus && embed.out[1].same) << "nor the positions' gradient on the words";
+  EXPECT_TRUE(embed.may_split('v') && !embed.contracted('v'));
+}
+
+TEST(ShardRules, let_tokens_and_heads_be_split_under_dropout) {
+  EXPECT_TRUE(rule_of("dropout").may_split('A'));
+  EXPECT_TRUE(rule_of("attention_dropout").may_split('n'));
+  EXPECT_TRUE(rule_of("attention_grad").may_split('n'));
+  EXPECT_FALSE(rule_of("attention_dropout").may_split('t'));
+}
+
 TEST(Attributes, out_of_range_are_refused_when_the_op_is_made) {
   auto const code = [](auto const& f) { return test::error_of(f).code; };
   EXPECT_EQ(code([] { Dropout({.p = 1}); }), "graph.dropout.attribute");
@@ -281,6 +345,8 @@ TEST(Attributes, out_of_range_are_refused_when_the_op_is_made) {
   EXPECT_EQ(code([] { Attention({.p = 2}); }), "graph.attention.attribute");
   EXPECT_EQ(code([] { Embedding({.positions = false, .offset = true}); }), "graph.embedding.attribute");
   EXPECT_EQ(code([] { Cast(DType::i32); }), "graph.cast.attribute");
+  EXPECT_EQ(code([] { Slice({.dim = 6}); }), "graph.slice.attribute");
+  EXPECT_EQ(code([] { Slice({.parts = 0}); }), "graph.slice.attribute");
   EXPECT_EQ(code([] { AdamW({.beta2 = 1}); }), "graph.adamw.attribute");
   EXPECT_EQ(code([] { Sgd({.weight_decay = -1}); }), "graph.sgd.attribute");
   EXPECT_EQ(code([] { SquareNorm(0); }), "graph.square_norm.attribute");

@@ -20,7 +20,8 @@ Graph make_graph(bool differentiated) {
   int const x = g.add_node(embedding, {w, ids, p}, "embed", Phase::forward)[0];
   auto const s = g.add_node(std::make_shared<HeadLossStats>(HeadAttrs{}), {x, w, ids}, "head", Phase::forward);
   int const loss = g.add_state("loss", {DType::f64, {2}}, {""}, Role::output);
-  g.add_node(std::make_shared<LossSum>(), {s[0], s[1], s[2], ids}, "head", Phase::forward, {loss});
+  int const sum = g.add_node(std::make_shared<SoftmaxRescale>(), {s[1], s[0], s[0]}, "head", Phase::forward)[0];
+  g.add_node(std::make_shared<LossSum>(), {s[0], sum, s[2], ids}, "head", Phase::forward, {loss});
   if (differentiated) differentiate(g, loss);
   return g;
 }

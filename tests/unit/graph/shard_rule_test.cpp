@@ -64,9 +64,22 @@ TEST(ShardRule, lets_a_star_stand_for_any_run_of_dims) {
   EXPECT_FALSE(whole.may_split('B'));
 }
 
+TEST(ShardRule, reads_the_mark_in_front_of_a_term) {
+  auto const r = expand("%b,+b,b -> b,+b,=b,^b", {{2}, {2}, {2}}, {{2}, {2}, {2}, {2}});
+  auto const marks = [](ExpandedRule::Term const& t) { return std::vector<bool>{t.plus, t.same, t.max, t.as_is}; };
+  EXPECT_EQ(marks(r.in[0]), (std::vector<bool>{false, false, false, true}));
+  EXPECT_EQ(marks(r.in[1]), (std::vector<bool>{true, false, false, false}));
+  EXPECT_EQ(marks(r.in[2]), std::vector<bool>(4, false));
+  EXPECT_EQ(marks(r.out[0]), std::vector<bool>(4, false));
+  EXPECT_EQ(marks(r.out[1]), (std::vector<bool>{true, false, false, false}));
+  EXPECT_EQ(marks(r.out[2]), (std::vector<bool>{false, true, false, false}));
+  EXPECT_EQ(marks(r.out[3]), (std::vector<bool>{false, false, true, false}));
+  EXPECT_EQ(r.out[3].letters, "b");
+}
+
 TEST(ShardRule, refuses_text_that_is_no_rule) {
   for (auto const* rule : {"bt,bt", "bT -> b", "b2 -> b", ", b -> b", "!b -> b", "bb -> b", "*b* -> b", "b. -> b",
-                           "b -> ", "b+ -> b", ""}) {
+                           "b -> ", "b+ -> b", "=b -> b", "^b -> b", "b -> %b", "b -> +=b", "% -> b", ""}) {
     EXPECT_EQ(code_of(rule, {{2, 3}}, {{2}}), "graph.shard_rule.syntax") << rule;
   }
 }

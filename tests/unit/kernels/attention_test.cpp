@@ -89,6 +89,40 @@ INSTANTIATE_TEST_SUITE_P(edges, AttentionKernel,
                                            Case{1, 66, 2, 16, false, 0.5}, Case{1, 70, 2, 64, true, 0, DType::bf16},
                                            Case{2, 19, 1, 5, false, 0.1, DType::bf16}));
 
+TEST(Attention, of_a_part_of_the_heads_is_that_part_of_the_whole_bit_by_bit) {
+  device::Stream stream;
+  for (int const ranks : {2, 3}) {
+    Case const c{2, 70, 6, 5, true, 0.3}, part{c.B, c.T, c.N / ranks, c.H, true, 0.3};
+    Operands whole(c);
+    kernels::attention(stream, whole.forward());
+    kernels::attention_grad(stream, whole.grad());
+    for (int rank = 0; rank < ranks; ++rank) {
+      Operands own(part), expected(part);
+      auto const first = rank * part.N;
+      // Element of [outer, N, inner] of all heads that element i of the part's is.
+      auto const at = [&](std::int64_t i, std::int64_t inner) {
+        return (i / inner / part.N * c.N + first + i / inner % part.N) * inner + i % inner;
+      };
+      auto const take = [&](Tensor& to, Tensor const& from, std::int64_t inner) {
+        for (std::int64_t i = 0; i < to.spec().count(); ++i) to.set(i, from.get(at(i, inner)));
+      };
+      take(own.qkv, whole.qkv, c.H), take(own.dy, whole.dy, c.H);
+      take(expected.y, whole.y, c.H), take(expected.lse, whole.lse, c.T), take(expected.dqkv, whole.dqkv, c.H);
+      auto forward = own.forward();
+      auto grad = own.grad();
+      forward.heads = grad.heads = {.first = first, .count = c.N};
+      kernels::attention(stream, forward);
+      kernels::attention_grad(stream, grad);
+      EXPECT_TRUE(own.y == expected.y && own.lse == expected.lse) << rank << " of " << ranks;
+      EXPECT_TRUE(own.dqkv == expected.dqkv) << rank << " of " << ranks;
+      kernels::attention_reference(forward);
+      EXPECT_TRUE(all_near(own.y, expected.y, 1e-5, 1e-5)) << "the reference has the same mask";
+      forward.heads.count = first + part.N - 1;
+      EXPECT_EQ(test::error_of([&] { kernels::attention(stream, forward); }).code, "kernels.attention.shape");
+    }
+  }
+}
+
 TEST(Attention, survives_scores_of_a_hundred) {  // exp of the raw scores would overflow
   Operands fast({1, 90, 1, 16}), slow({1, 90, 1, 16});
   for (std::int64_t i = 0; i < fast.qkv.spec().count(); ++i) {

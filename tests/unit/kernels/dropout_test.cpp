@@ -48,6 +48,48 @@ TEST(Dropout, gives_a_sample_the_same_mask_in_any_micro_batch_replica_and_thread
   for (std::int64_t i = 0; i < 501; ++i) ASSERT_EQ(part.get(i), whole.get(5 * 501 + i)) << i;
 }
 
+TEST(Dropout, gives_a_part_of_any_dim_the_mask_that_it_has_in_the_whole) {
+  device::Stream stream;
+  auto r = rng(5, 1, 3);
+  struct Cut {
+    Shape whole;
+    int dim, parts;
+  };
+  // Tokens, several runs per part; one element per run; a dim in the middle; parts of more than one block.
+  for (auto const& [shape, dim, parts] : {Cut{{3, 6, 5}, 1, 2}, Cut{{3, 6, 5}, 1, 3}, Cut{{2, 4}, 1, 4},
+                                          Cut{{2, 3, 4, 7}, 2, 2}, Cut{{2, 5, 6}, 2, 3}, Cut{{2, 6, 501}, 1, 2}}) {
+    auto x = Tensor::random(DType::f32, shape, 1, 0.5, 1);
+    Tensor whole(DType::f32, shape);
+    kernels::dropout(stream, {.x = x, .rng = r, .y = whole, .p = 0.3, .operation = 9, .sample = 1});
+    auto local = shape;
+    local[dim] /= parts;
+    auto const inner = shape.count(dim + 1, shape.ndim()), run = local[dim] * inner;
+    for (int part = 0; part < parts; ++part) {
+      Tensor own(DType::f32, local), y = own, expected = own;
+      auto const at = [&](std::int64_t i) { return i / run * run * parts + part * run + i % run; };
+      for (std::int64_t i = 0; i < own.spec().count(); ++i) own.set(i, x.get(at(i))), expected.set(i, whole.get(at(i)));
+      kernels::DropoutArgs a{.x = own, .rng = r, .y = y, .p = 0.3, .operation = 9, .sample = 1};
+      a.split_dim = dim, a.first = part * local[dim], a.extent = shape[dim];
+      kernels::dropout(stream, a);
+      EXPECT_TRUE(y == expected) << shape << " dim " << dim << " part " << part;
+      kernels::dropout_reference(a);
+      EXPECT_TRUE(all_near(y, expected, 1e-6)) << shape << " dim " << dim << " part " << part;
+    }
+  }
+}
+
+TEST(Dropout, refuses_a_part_outside_of_the_whole) {
+  auto x = Tensor::random(DType::f32, {2, 3}, 1), r = rng(1, 1, 0);
+  Tensor y(DType::f32, {2, 3});
+  device::Stream stream;
+  kernels::DropoutArgs a{.x = x, .rng = r, .y = y, .p = 0.5};
+  using Row = std::tuple<int, int, int>;
+  for (auto const& [dim, first, extent] : {Row{1, 1, 3}, Row{1, -1, 6}, Row{2, 0, 3}, Row{0, 0, 3}}) {
+    a.split_dim = dim, a.first = first, a.extent = extent;
+    EXPECT_EQ(test::error_of([&] { kernels::dropout(stream, a); }).code, "kernels.dropout.shape") << dim << first;
+  }
+}
+
 TEST(Dropout, keeps_about_one_minus_p_and_differs_between_steps_and_operations) {
   std::int64_t const n = 100000;
   auto x = Tensor::of(DType::f32, std::vector<double>(n, 1));

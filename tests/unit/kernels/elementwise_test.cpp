@@ -3,6 +3,7 @@
 #include "lamina/kernels/fill.hpp"
 #include "lamina/kernels/loss_sum.hpp"
 #include "lamina/kernels/select_token.hpp"
+#include "lamina/kernels/slice.hpp"
 #include "support/errors.hpp"
 #include "support/kernel_cases.hpp"
 
@@ -74,6 +75,48 @@ TEST(SelectToken, equals_the_reference_and_refuses_a_token_that_is_not_there) {
     EXPECT_EQ(test::error_of([&] { kernels::select_token(stream, {.x = x, .last = last, .y = y}); }).code,
               "kernels.select_token.last");
   }
+}
+
+TEST(Slice, puts_its_parts_together_to_the_whole_for_any_dim_and_dtype) {
+  device::Stream stream;
+  for (DType const dtype : {DType::f32, DType::bf16}) {
+    for (int dim : {0, 1, 2}) {
+      Shape const shape{6, 12, 18};
+      auto x = Tensor::random(dtype, shape, 1);
+      for (std::int64_t const parts : {1, 2, 3, 6}) {
+        auto local = shape;
+        local[dim] /= parts;
+        auto const run = local[dim] * shape.count(dim + 1, 3);
+        for (std::int64_t part = 0; part < parts; ++part) {
+          Tensor y(dtype, local), slow = y, expected = y;
+          for (std::int64_t i = 0; i < y.spec().count(); ++i) {
+            expected.set(i, x.get(i / run * run * parts + part * run + i % run));
+          }
+          kernels::slice(stream, {.x = x, .y = y, .dim = dim, .first = part * local[dim]});
+          kernels::slice_reference({.x = x, .y = slow, .dim = dim, .first = part * local[dim]});
+          EXPECT_TRUE(y == expected && slow == expected) << "dim " << dim << ", part " << part << " of " << parts;
+        }
+      }
+    }
+  }
+}
+
+TEST(Slice, of_nothing_and_of_many_bytes_and_refuses_what_is_not_inside) {
+  device::Stream stream;
+  Tensor none(DType::f32, {0, 3}), empty(DType::f32, {0, 1});
+  kernels::slice(stream, {.x = none, .y = empty, .dim = 1, .first = 2});
+  auto x = Tensor::random(DType::f32, {2, 60000}, 1);
+  Tensor y(DType::f32, {2, 20000}), slow = y;
+  kernels::slice(stream, {.x = x, .y = y, .dim = 1, .first = 40000});
+  kernels::slice_reference({.x = x, .y = slow, .dim = 1, .first = 40000});
+  EXPECT_TRUE(y == slow);
+  auto const code = [&](int dim, std::int64_t first) {
+    return test::error_of([&] { kernels::slice(stream, {.x = x, .y = y, .dim = dim, .first = first}); }).code;
+  };
+  EXPECT_EQ(code(1, 40001), "kernels.slice.shape");
+  EXPECT_EQ(code(1, -1), "kernels.slice.shape");
+  EXPECT_EQ(code(0, 0), "kernels.slice.shape");
+  EXPECT_EQ(code(2, 0), "kernels.slice.shape");
 }
 
 TEST(LossSum, matches_the_reference_and_adds_to_what_is_there) {

@@ -3,18 +3,23 @@
 
 #include <set>
 
-#include "lamina/kernels/activation.hpp"
 #include "lamina/kernels/adamw.hpp"
 #include "lamina/kernels/add.hpp"
 #include "lamina/kernels/attention.hpp"
 #include "lamina/kernels/cast.hpp"
+#include "lamina/kernels/cross_entropy.hpp"
 #include "lamina/kernels/dropout.hpp"
 #include "lamina/kernels/embedding.hpp"
 #include "lamina/kernels/fill.hpp"
+#include "lamina/kernels/gelu.hpp"
 #include "lamina/kernels/layer_norm.hpp"
 #include "lamina/kernels/loss_sum.hpp"
+#include "lamina/kernels/mse.hpp"
+#include "lamina/kernels/relu.hpp"
 #include "lamina/kernels/select_token.hpp"
 #include "lamina/kernels/sgd.hpp"
+#include "lamina/kernels/slice.hpp"
+#include "lamina/kernels/softmax_rescale.hpp"
 #include "lamina/kernels/square_norm.hpp"
 #include "support/kernel_cases.hpp"
 
@@ -61,6 +66,15 @@ void run_everything() {
   kernels::dropout(stream, {.x = x, .rng = rng, .y = y, .p = 0.5});
   kernels::select_token(stream, {.x = x, .last = one, .y = last_y});
   kernels::loss_sum(stream, {.max = mean, .sum = sum, .target = mean, .targets = ids, .loss = pair});
+  auto logits = Tensor::random(DType::f32, {5, 7}, 20), values = logits, dx = logits;
+  auto labels = Tensor::integers({5}, 21, 7);
+  kernels::cross_entropy(stream, {.x = logits, .targets = labels, .loss = pair});
+  kernels::cross_entropy_grad(stream, {.x = logits, .targets = labels, .dx = dx});
+  kernels::accuracy(stream, {.x = logits, .targets = labels, .hits = pair});
+  kernels::mse(stream, {.x = logits, .y = values, .counted = labels, .loss = pair});
+  kernels::mse_grad(stream, {.x = logits, .y = values, .counted = labels, .dx = dx});
+  kernels::softmax_rescale(stream, {.sum = sum, .own_max = mean, .max = mean, .y = sum});
+  kernels::slice(stream, {.x = x, .y = {last_y.data(), {DType::f32, {B, 1, D}}}, .dim = 1, .first = 1});
   kernels::embedding(stream, {.table = table, .ids = ids, .positions = positions, .position = {}, .x = x});
   kernels::embedding_grad(stream, {.dx = x, .ids = ids, .dtable = table, .dpositions = positions});
   kernels::adamw(stream, {.g = x, .p = y, .m = z, .v = z, .hyper = hyper});
@@ -85,11 +99,35 @@ TEST(Labels, of_every_kernel_and_allocation_begin_with_lamina) {
   run_everything();
   kernels::detail::listen_to_labels(nullptr);
   for (auto const& label : labels) EXPECT_TRUE(label.starts_with("lamina::kernels::")) << "'" << label << "'";
-  for (char const* op : {"adamw",          "add",  "add_layer_norm", "attention",    "attention_cached",
-                         "attention_grad", "cast", "dropout",        "embedding",    "embedding_grad",
-                         "fill",           "gelu", "gelu_grad",      "layer_norm",   "layer_norm_grad",
-                         "loss_sum",       "relu", "relu_grad",      "select_token", "sgd",
-                         "square_norm",    "zero"}) {
+  for (char const* op : {"accuracy",
+                         "cross_entropy",
+                         "cross_entropy_grad",
+                         "slice",
+                         "softmax_rescale",
+                         "mse",
+                         "mse_grad",
+                         "adamw",
+                         "add",
+                         "add_layer_norm",
+                         "attention",
+                         "attention_cached",
+                         "attention_grad",
+                         "cast",
+                         "dropout",
+                         "embedding",
+                         "embedding_grad",
+                         "fill",
+                         "gelu",
+                         "gelu_grad",
+                         "layer_norm",
+                         "layer_norm_grad",
+                         "loss_sum",
+                         "relu",
+                         "relu_grad",
+                         "select_token",
+                         "sgd",
+                         "square_norm",
+                         "zero"}) {
     EXPECT_TRUE(labels.contains(text("lamina::kernels::", op))) << op << " did not run through Kokkos";
   }
 }

@@ -96,6 +96,24 @@ TEST(SquareNorm, of_several_tensors_matches_the_reference_and_counts_what_is_not
   EXPECT_EQ(norm.get(0), 0);
 }
 
+TEST(SquareNorm, has_the_same_bits_in_one_call_and_in_several_that_accumulate) {
+  auto a = Tensor::random(DType::f32, {313, 7}, 1), b = Tensor::random(DType::f32, {100003}, 2, 1e3),
+       c = Tensor::random(DType::f32, {1}, 3);
+  a.set(0, std::nan("")), b.set(5, HUGE_VAL);
+  std::vector<TensorRef> const all{a, b, c}, first{a}, rest{b, c};
+  Tensor norm(DType::f64, {2}), parts = norm, slow = norm;
+  device::Stream stream;
+  kernels::square_norm(stream, {.g = all, .norm = norm});
+  kernels::square_norm(stream, {.g = first, .norm = parts});
+  kernels::square_norm(stream, {.g = rest, .norm = parts, .accumulate = 1});
+  EXPECT_TRUE(parts == norm);
+  kernels::square_norm(stream, {.g = {}, .norm = parts, .accumulate = 1});
+  EXPECT_TRUE(parts == norm) << "nothing is added";
+  kernels::square_norm_reference({.g = first, .norm = slow});
+  kernels::square_norm_reference({.g = rest, .norm = slow, .accumulate = 1});
+  EXPECT_TRUE(all_near(slow, norm, 1e-13));
+}
+
 TEST(Optimizer, gives_the_same_bits_on_one_and_two_threads) {
   test::expect_same_bits_on_one_and_two_threads([] {
     State state(200003);

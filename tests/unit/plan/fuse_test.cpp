@@ -41,7 +41,7 @@ TEST(Fuse, replaces_the_patterns_of_a_gpt) {
   auto const fused = fuse(gpt({.layers = 3}));
   // Per block a feed-forward and two residual sums followed by a norm; the head once. The residual gradients reach
   // layer_norm_grad during differentiation already.
-  EXPECT_THAT(times(fused), ::testing::ElementsAre(3, 6, 0, 1));
+  EXPECT_THAT(times(fused), ::testing::ElementsAre(3, 6, 0, 1, 0));
   expect_ordered(fused.graph);
   EXPECT_EQ(count(fused.graph, "linear_gelu"), 3);
   EXPECT_EQ(count(fused.graph, "gelu"), 0);
@@ -51,11 +51,12 @@ TEST(Fuse, replaces_the_patterns_of_a_gpt) {
   EXPECT_EQ(count(fused.graph, "layer_norm"), 1);  // the first of the first block
   EXPECT_EQ(count(fused.graph, "head_loss"), 1);
   EXPECT_EQ(count(fused.graph, "head_loss_stats") + count(fused.graph, "loss_sum"), 0);
+  EXPECT_EQ(count(fused.graph, "softmax_rescale"), 0);
 }
 
 TEST(Fuse, takes_relu_and_bf16_and_head_bias_alike) {
   auto const fused = fuse(gpt({.tied = false, .head_bias = true, .bf16 = true, .activation = "relu"}));
-  EXPECT_THAT(times(fused), ::testing::ElementsAre(2, 4, 0, 1));
+  EXPECT_THAT(times(fused), ::testing::ElementsAre(2, 4, 0, 1, 0));
   auto const& nodes = fused.graph.nodes();
   auto const at = std::find_if(nodes.begin(), nodes.end(), [](auto const& n) { return n.op->kind() == "linear_gelu"; });
   ASSERT_NE(at, nodes.end());
@@ -98,8 +99,21 @@ TEST(Fuse, keeps_the_number_of_writers_of_every_gradient) {
 
 TEST(Fuse, leaves_the_plain_head_of_an_evaluation) {
   auto const fused = fuse(test::plan_graphs({}, Purpose::eval).eval);
-  EXPECT_THAT(times(fused), ::testing::ElementsAre(2, 4, 0, 0));
+  EXPECT_THAT(times(fused), ::testing::ElementsAre(2, 4, 0, 0, 1));
   EXPECT_EQ(count(fused.graph, "loss_sum"), 1);
+  EXPECT_EQ(count(fused.graph, "softmax_rescale"), 0) << "the sums are relative to the only maximum there is";
+}
+
+TEST(Fuse, leaves_a_head_alone_whose_vocabulary_is_split) {
+  for (auto const& graph : {gpt({}), test::plan_graphs({}, Purpose::eval).eval}) {
+    auto const fused = fuse(graph, true);
+    EXPECT_THAT(times(fused), ::testing::ElementsAre(2, 4, 0, 0, 0));
+    for (auto const* kind : {"head_loss_stats", "softmax_rescale", "loss_sum", "head_loss_grad"}) {
+      EXPECT_EQ(count(fused.graph, kind), count(graph, kind)) << kind;
+    }
+    EXPECT_EQ(count(fused.graph, "softmax_rescale"), 1);
+    expect_ordered(fused.graph);
+  }
 }
 
 TEST(Fuse, keeps_outputs_under_their_names) {

@@ -178,6 +178,16 @@ INSTANTIATE_TEST_SUITE_P(
         Change{"kernel_no_op", "compute gelu %2 -> %3", "compute \"\" %2 -> %3", "operand", 0, {"operator"}},
         Change{"copy_op", "copy %4 -> %5", "copy %4 -> %5 op=gelu", "operand", 3, {"gelu"}},
         Change{"rows_text", "\"0,1,2,3,4\"", "\"0,2,1,3,4\"", "rows", 8, {"rows"}},
+        Change{"rows_dim", ".rows=\"0,1,2,3,4\"", ".dim=2", "rows", 8, {"dim 2", "%4 'y'"}},
+        Change{"rows_dim_type", ".rows=\"0,1,2,3,4\"", ".dim=\"1\"", "rows", 8, {"dim", "flat"}},
+        Change{"rows_flat_and_dim", ".rows=\"0,1,2,3,4\"", ".dim=1 .flat=1", "rows", 8, {"dim", "flat"}},
+        Change{"rows_flat_value", ".rows=\"0,1,2,3,4\"", ".flat=2", "rows", 8, {"dim", "flat"}},
+        Change{"rows_dim_in_place",
+               "all_gather %7 -> %4 after=3 .rows=\"0,1,2,3,4\"",
+               "all_gather %4 -> %4 after=3 .dim=1",
+               "rows",
+               8,
+               {"in place", "%4 'y'"}},
         Change{"rows_lists", "\"0,1,2,3,4\"", "\"0,1,2,3,4;0,1,2,3,4\"", "rows", 8, {"rows"}}),
     [](auto const& p) { return std::string(p.param.name); });
 
@@ -244,12 +254,17 @@ INSTANTIATE_TEST_SUITE_P(
         Change{"rows_members", "\"0,1,2,3,4\"", "\"0,1,4\"", "rows", 8, {"4 members"}},
         Change{"rows_own", "\"0,1,2,3,4\"", "\"0,1,3,3,4\"", "rows", 8, {"member 1 of 4 has 2"}},
         Change{"rows_total", "\"0,1,2,3,4\"", "\"0,1,2,3,5\"", "rows", 8, {"5", "4 rows"}},
+        Change{"rows_of_dim_1",
+               ".rows=\"0,1,2,3,4\"",
+               ".dim=1 .rows=\"0,2,4,6,8\"",
+               "rows",
+               8,
+               {"member 1 of 4 has 2 rows", "%7 'part'"}},
         Change{"rows_unequal", "members 0 0-3", "members 0 0-2", "rows", 7, {"3 members"}},
-        Change{"slab_missing", "slab 0 [0,0] [1,8]\n", "", "slab", -1, {"%0 'w'", "3 rows"}},
+        Change{"slab_too_much", "[0,0] [1,8]", "[0,0] [2,8]", "slab", -1, {"%0 'w'", "more elements than its 32"}},
         Change{"slab_none", "slab 0 [4,0] [3,8]\nslab 0 [0,0] [1,8]\n", "", "slab", -1, {"%0 'w'", "[8, 8]"}},
         Change{"slab_outside", "[4,0] [3,8]", "[6,0] [3,8]", "slab", -1, {"%0 'w'", "outside"}},
         Change{"slab_twice", "[0,0] [1,8]", "[6,0] [1,8]", "slab", -1, {"%0 'w'", "twice"}},
-        Change{"slab_width", "[4,0] [3,8]", "[4,0] [3,7]", "slab", -1, {"%0 'w'", "dim 0"}},
         Change{"slab_dims", "[4,0] [3,8]", "[4] [3]", "slab", -1, {"%0 'w'", "dims"}},
         Change{"slab_of_activation", "slab 0 [4,0]", "slab 3 [4,0]", "slab", -1, {}}),
     [](auto const& p) { return std::string(p.param.name); });
@@ -260,6 +275,10 @@ TEST(VerifyOneRank, accepts_changes_that_mean_nothing) {
        {Pair{"after=1,2", "after=0,0,1,2"}, Pair{".reduce=\"sum\"", ".reduce=\"max\""}, Pair{" .reduce=\"sum\"", ""},
         Pair{"barrier ->", "barrier -> after=0,4"}, Pair{"broadcast %0 -> %0", "broadcast -> %0"},
         Pair{"all_gather %7 -> %4 after=3 .rows=\"0,1,2,3,4\"", "all_gather %4 -> %4 after=3 .rows=\"0,1,1,4,4\""},
+        Pair{".rows=\"0,1,2,3,4\"", ".flat=1"}, Pair{".rows=\"0,1,2,3,4\"", ".dim=0 .flat=0"},
+        Pair{".rows=\"0,1,2,3,4\"", ".flat=1 .rows=\"0,1,1,3,4\""},  // the part may be longer than its rows
+        Pair{"slab 0 [0,0] [1,8]\n", ""}, Pair{"slab 0 [0,0] [1,8]", "slab 0 [0,0] [0,8]"},  // the rest is padding
+        Pair{"slab 0 [0,0] [1,8]", "slab 0 [0,0] [2,3]"},
         Pair{"reduce_scatter %1 -> %7", "all_to_all %1 -> %4 after=3"}, Pair{"step 3 copy copy", "step 3 compute copy"},
         Pair{"host 704+64 program=0", "host 768+256 program=0"},
         Pair{"host 704+64 program=0", "device 0+64 program=0"}}) {

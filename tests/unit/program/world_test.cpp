@@ -141,12 +141,33 @@ TEST(VerifyWorld, compares_roots_and_row_ranges) {
   expect_problem(verify_world({a, b}), "collective", 0, 0, {"rows 0,2,8"});
 }
 
+// Equal in shape, so that only the names tell that they are crossed.
+TEST(VerifyWorld, refuses_crossed_collectives_and_messages_of_equal_shapes) {
+  Rank a{{"0-1"}, {"dp mpi"}, {"comm.dp all_reduce %0 -> %0", "comm.dp all_reduce %1 -> %1"}}, b = a;
+  std::swap(b.steps[0], b.steps[1]);
+  expect_problem(verify_world({a, b}), "collective", 0, 0, {"gradient 'a'", "gradient 'b'"});
+  a = {{"0-1"}, {"pp mpi"}, {"comm.pp send %0 -> peer=1", "comm.pp send %1 -> peer=1"}};
+  b = {{"0-1"}, {"pp mpi"}, {"comm.pp recv -> %0 peer=0", "comm.pp recv -> %1 peer=0"}};
+  EXPECT_EQ(rules(verify_world({a, b})), "");
+  std::swap(b.steps[0], b.steps[1]);
+  expect_problem(verify_world({a, b}), "message", 0, 0, {"gradient 'a'", "gradient 'b'"});
+}
+
+TEST(VerifyWorld, compares_what_rows_are) {
+  Rank const a{{"0-1"}, {"dp mpi"}, {"comm.dp all_gather %0 -> %0"}};
+  auto b = a;
+  b.steps = {"comm.dp all_gather %0 -> %0 .dim=0 .flat=0"};
+  EXPECT_EQ(rules(verify_world({a, b})), "");
+  b.steps = {"comm.dp all_gather %0 -> %0 .flat=1"};
+  expect_problem(verify_world({a, b}), "collective", 0, 0, {"all_gather f32 x 8 flat of gradient 'a'"});
+}
+
 Rank const sender{{"0-1", "0-1"},
                   {"p.0>1 mpi", "p.1>0 mpi"},
                   {"comm.p.0>1 send %0 -> peer=1", "comm.p.1>0 recv -> %1 peer=1 after=0"}};
 Rank const receiver{{"0-1", "0-1"},
                     {"p.0>1 mpi", "p.1>0 mpi"},
-                    {"comm.p.0>1 recv -> %0 peer=0", "comm.p.1>0 send %0 -> peer=0 after=0"}};
+                    {"comm.p.0>1 recv -> %0 peer=0", "comm.p.1>0 send %1 -> peer=0 after=0"}};
 
 TEST(VerifyWorld, matches_messages) {
   EXPECT_EQ(rules(verify_world({sender, receiver})), "");
@@ -165,13 +186,13 @@ TEST(VerifyWorld, matches_messages) {
 
 TEST(VerifyWorld, matches_messages_inside_a_larger_group) {
   auto const rank = [](std::vector<std::string> steps) { return Rank{{"0-2"}, {"ring mpi"}, std::move(steps)}; };
-  Rank const first = rank({"comm.ring send %0 -> peer=1", "comm.ring recv -> %1 peer=2"});
-  Rank const second = rank({"comm.ring recv -> %1 peer=0", "comm.ring send %0 -> peer=2"});
-  Rank const third = rank({"comm.ring recv -> %1 peer=1", "comm.ring send %0 -> peer=0"});
+  Rank const first = rank({"comm.ring send %0 -> peer=1", "comm.ring recv -> %0 peer=2"});
+  Rank const second = rank({"comm.ring recv -> %0 peer=0", "comm.ring send %0 -> peer=2"});
+  Rank const third = rank({"comm.ring recv -> %0 peer=1", "comm.ring send %0 -> peer=0"});
   EXPECT_EQ(rules(verify_world({first, second, third})), "");
-  Rank const all_send_first = rank({"comm.ring send %0 -> peer=1", "comm.ring recv -> %1 peer=2"});
-  Rank const second_too = rank({"comm.ring send %0 -> peer=2", "comm.ring recv -> %1 peer=0"});
-  Rank const third_too = rank({"comm.ring send %0 -> peer=0", "comm.ring recv -> %1 peer=1"});
+  Rank const all_send_first = rank({"comm.ring send %0 -> peer=1", "comm.ring recv -> %0 peer=2"});
+  Rank const second_too = rank({"comm.ring send %0 -> peer=2", "comm.ring recv -> %0 peer=0"});
+  Rank const third_too = rank({"comm.ring send %0 -> peer=0", "comm.ring recv -> %0 peer=1"});
   expect_problem(verify_world({all_send_first, second_too, third_too}), "deadlock", 0, 0,
                  {"rank 0 waits in step 0 (send, stream comm.ring) for rank 1",
                   "rank 1 waits in step 0 (send, stream comm.ring) for rank 2",
@@ -181,7 +202,7 @@ TEST(VerifyWorld, matches_messages_inside_a_larger_group) {
 TEST(VerifyWorld, finds_two_ranks_that_both_receive_first) {
   auto a = sender, b = receiver;
   a.steps = {"comm.p.1>0 recv -> %1 peer=1", "compute gelu %1 -> %0 after=0", "comm.p.0>1 send %0 -> peer=1 after=1"};
-  b.steps = {"comm.p.0>1 recv -> %0 peer=0", "comm.p.1>0 send %0 -> peer=0 after=0"};
+  b.steps = {"comm.p.0>1 recv -> %0 peer=0", "comm.p.1>0 send %1 -> peer=0 after=0"};
   expect_problem(
       verify_world({a, b}), "deadlock", 0, 0,
       {"rank 0 waits in step 0 (recv, stream comm.p.1>0) for rank 1",

@@ -6,6 +6,8 @@
 
 #include "lamina/base/error.hpp"
 #include "lamina/graph/ops/attention.hpp"
+#include "lamina/graph/ops/cross_entropy.hpp"
+#include "lamina/graph/ops/mse.hpp"
 #include "lamina/graph/ops/update.hpp"
 #include "lamina/runtime/executor.hpp"
 #include "lamina/tensor/packed.hpp"
@@ -57,6 +59,11 @@ std::vector<Case> cases() {
        {{f32, {2, 3, 3, 2, 5}}, {f32, {2, 2, 8, 5}}, {f32, {2, 2, 8, 5}}, one},
        {{}, {}, {}, {4}}},
       {"select_token", std::make_shared<SelectToken>(), {x, one}, {{}, {2}}},
+      {"cross_entropy", std::make_shared<CrossEntropy>(), {x, targets}, {}},
+      {"cross_entropy_grad", std::make_shared<CrossEntropyGrad>(), {x, targets}, {}},
+      {"accuracy", std::make_shared<Accuracy>(), {x, targets}, {}},
+      {"mse", std::make_shared<Mse>(), {x, x, {DType::i32, {2}}}, {}},
+      {"mse_grad", std::make_shared<MseGrad>(), {x, x, {DType::i32, {2}}}, {}},
       {"embedding_offset",
        std::make_shared<Embedding>(Embedding::Attrs{.positions = true, .offset = true}),
        {w, targets, {f32, {9, 5}}, one},
@@ -191,7 +198,8 @@ step 0 compute fill -> %0 .value=2.5
 }
 
 TEST(Bindings, all_rows_of_the_table_are_run_by_these_tests) {
-  std::set<std::string> run{"pack_weight", "zero", "fill"};  // here, here and in executor_test.cpp
+  // Here, in executor_test.cpp, here and in rank_attributes_test.cpp.
+  std::set<std::string> run{"pack_weight", "zero", "fill", "slice"};
   for (auto const& c : cases()) run.emplace(c.op->kind());
   for (auto const& c : test::op_cases(DType::bf16)) {
     auto const made = test::build_case(c);

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "lamina/base/text.hpp"
+#include "runtime/detail/bound_program.hpp"
 #include "support/errors.hpp"
 #include "support/kernel_cases.hpp"
 
@@ -215,6 +216,27 @@ step 5 compute add %2 %0 -> %2 after=4
   for (int i = 0; i < 4; ++i)
     EXPECT_EQ(executor.buffer("c", Role::output).as<float>()[i], 2.0f * static_cast<float>(5 + i));
   EXPECT_GE(executor.exposed_communication_seconds(), 0);
+}
+
+TEST(Executor, issues_communication_directly_behind_the_kernel_that_it_waits_for) {
+  auto const set = program::parse(R"(lamina-program 1
+rank 0 of 1
+arena host=0 shared=0 pinned=0 device=0
+program 0 main
+stream 0 compute
+stream 1 comm.a group=#0
+stream 2 comm.b group=#1
+step 0 compute add ->
+step 1 comm.a barrier -> after=0
+step 2 compute add -> after=1
+step 3 comm.b barrier ->
+step 4 comm.b barrier -> after=1
+step 5 comm.a barrier ->
+step 6 compute add ->
+step 7 comm.b barrier ->
+step 8 comm.a barrier -> after=6
+)");
+  EXPECT_EQ(runtime::detail::issue_order(set.shape->programs[0]), (std::vector{3, 0, 1, 4, 5, 7, 2, 6, 8}));
 }
 
 TEST(Executor, refuses_communication_that_it_does_not_have) {

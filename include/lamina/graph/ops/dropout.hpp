@@ -22,7 +22,7 @@ class Dropout final : public Op {
   Attributes attributes() const override;
   std::vector<TensorSpec> infer(std::span<TensorSpec const> in) const override;
   void differentiate(GradBuilder& g) const override;
-  ShardRule shard_rule() const override { return {"b*!,. -> b*"}; }
+  ShardRule shard_rule() const override { return {"b*,. -> b*"}; }
   Cost cost(std::span<TensorSpec const> in) const override;
 
  private:

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "lamina/graph/op.hpp"
 
 namespace lamina::graph {
@@ -39,6 +41,29 @@ class SelectToken final : public Op {
   std::vector<TensorSpec> infer(std::span<TensorSpec const> in) const override;
   ShardRule shard_rule() const override { return {"bt!*,. -> b*"}; }
   Cost cost(std::span<TensorSpec const> in) const override;
+};
+
+/// y = the part of x that a rank holds along mesh axis `axis`: dim `dim` in `parts` equal parts, of which the one at
+/// the rank's coordinate. Any dtype. Made by the plan where a replicated tensor becomes a sharded one; no gradient.
+class Slice final : public Op {
+ public:
+  struct Attrs {
+    int dim = 0;
+    int parts = 1;  // ranks along the axis
+    std::string axis;
+  };
+  explicit Slice(Attrs attrs);
+  Attrs const& attrs() const { return attrs_; }
+
+  std::string_view kind() const override { return "slice"; }
+  Attributes attributes() const override;
+  std::vector<TensorSpec> infer(std::span<TensorSpec const> in) const override;
+  ShardRule shard_rule() const override { return {". -> ."}; }
+  /// Counts the part only, read and written.
+  Cost cost(std::span<TensorSpec const> in) const override;
+
+ private:
+  Attrs attrs_;
 };
 
 }  // namespace lamina::graph

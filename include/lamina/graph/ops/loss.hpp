@@ -16,7 +16,9 @@ struct HeadAttrs {
 };
 
 /// Statistics of the logits per row: inputs x f32 or bf16, w f32, [bias f32], targets; outputs max, sum of
-/// exp(logit - max), and the target's logit (0 when ignored), all f32 with the leading dims of x.
+/// exp(logit - max), and the target's logit (0 when ignored), all f32 with the leading dims of x. The vocabulary may be
+/// split: then each rank has the maximum of its rows, its sum relative to that, and the target's logit where it is
+/// there.
 class HeadLossStats final : public Op {
  public:
   explicit HeadLossStats(HeadAttrs attrs) : attrs_(attrs) {}
@@ -25,7 +27,8 @@ class HeadLossStats final : public Op {
   std::string_view kind() const override { return "head_loss_stats"; }
   Attributes attributes() const override { return {{"bias", std::int64_t{attrs_.bias}}}; }
   std::vector<TensorSpec> infer(std::span<TensorSpec const> in) const override;
-  /// One `head_loss_grad`, for the sum of the token losses that `loss_sum` makes of these statistics.
+  /// One `head_loss_grad`, for the sum of the token losses that `softmax_rescale` and `loss_sum` make of these
+  /// statistics.
   void differentiate(GradBuilder& g) const override;
   ShardRule shard_rule() const override;
   Cost cost(std::span<TensorSpec const> in) const override;
@@ -36,21 +39,37 @@ class HeadLossStats final : public Op {
   HeadAttrs attrs_;
 };
 
+/// rescaled = sum * exp(own max - max): a sum of exp(logit - own max) made relative to another maximum, so that the
+/// sums over the parts of a vocabulary may be added (Milakov and Gimelshein, "Online normalizer calculation for
+/// softmax", 2018; Shoeybi et al., "Megatron-LM", 2019). Inputs sum, own max, max: f32 of one shape; a model passes the
+/// same value twice, and where the vocabulary is split the second one becomes the maximum over all ranks. Equal maxima
+/// leave the bits of sum.
+class SoftmaxRescale final : public Op {
+ public:
+  std::string_view kind() const override { return "softmax_rescale"; }
+  std::vector<TensorSpec> infer(std::span<TensorSpec const> in) const override;
+  /// Nothing: `loss_sum` has `head_loss_stats` differentiated.
+  void differentiate(GradBuilder& g) const override;
+  ShardRule shard_rule() const override { return {"%*,%*,* -> +*"}; }
+  Cost cost(std::span<TensorSpec const> in) const override;
+};
+
 /// loss f64[2] (+)= {sum of max + log(sum) - target over counted rows, number of counted rows}.
 /// Inputs max, sum, target f32, targets i32, all of one shape.
 class LossSum final : public Op {
  public:
   std::string_view kind() const override { return "loss_sum"; }
   std::vector<TensorSpec> infer(std::span<TensorSpec const> in) const override;
-  /// @throws Error "graph.loss_sum.gradient" when the statistics are not those of one head_loss_stats.
+  /// @throws Error "graph.loss_sum.gradient" when the statistics are not those of one head_loss_stats, the sum after
+  /// softmax_rescale.
   void differentiate(GradBuilder& g) const override;
   ShardRule shard_rule() const override { return {"*,*,*,* -> +."}; }
   Cost cost(std::span<TensorSpec const> in) const override;
   bool accumulates(int) const override { return true; }
 };
 
-/// Gradient of the summed token losses: inputs x, w, [bias], targets, max, sum; outputs dx `dtype`, dw_VD f32 (+),
-/// [dbias_V f32 (+)]. Recomputes the logits piece by piece.
+/// Gradient of the summed token losses: inputs x, w, [bias], targets, max, sum (of the whole vocabulary); outputs dx
+/// `dtype`, dw_VD f32 (+), [dbias_V f32 (+)]. Recomputes the logits piece by piece.
 class HeadLossGrad final : public Op {
  public:
   explicit HeadLossGrad(HeadAttrs attrs) : attrs_(attrs) {}
@@ -69,8 +88,8 @@ class HeadLossGrad final : public Op {
   HeadAttrs attrs_;
 };
 
-/// head_loss_stats, loss_sum and head_loss_grad in one, so that the logits are computed once. Inputs x, w, [bias],
-/// targets; outputs loss f64[2] (+), dx `dtype`, dw_VD f32 (+), [dbias_V f32 (+)]. Made by fusion.
+/// head_loss_stats, softmax_rescale, loss_sum and head_loss_grad in one, so that the logits are computed once. Inputs
+/// x, w, [bias], targets; outputs loss f64[2] (+), dx `dtype`, dw_VD f32 (+), [dbias_V f32 (+)]. Made by fusion.
 class HeadLoss final : public Op {
  public:
   explicit HeadLoss(HeadAttrs attrs) : attrs_(attrs) {}

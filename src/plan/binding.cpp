@@ -1,0 +1,75 @@
+// What one rank has of its own: coordinates, members of its groups, boxes of the global tensors.
+#include <algorithm>
+
+#include "lamina/base/text.hpp"
+#include "plan/detail/plan.hpp"
+
+namespace lamina::plan {
+namespace {
+
+/// pp coordinates in a group's name: "pp.0>1", "tie.0+3"; none for the others.
+std::vector<int> coordinates_of(std::string const& name) {
+  std::vector<int> result;
+  auto const dot = name.find('.');
+  if (dot == std::string::npos) return result;
+  int number = -1;
+  for (std::size_t i = dot + 1; i <= name.size(); ++i) {
+    bool const digit = i < name.size() && name[i] >= '0' && name[i] <= '9';
+    if (digit) {
+      number = std::max(number, 0) * 10 + (name[i] - '0');
+    } else if (number >= 0) {
+      result.push_back(std::exchange(number, -1));
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+int Plan::coordinate(int rank, std::string_view axis) const {
+  int const a = mesh.find_axis(axis);
+  return a < 0 ? 0 : mesh.coordinates(rank)[static_cast<std::size_t>(a)];
+}
+
+int Plan::shape_of(int rank) const {
+  return kind_of[static_cast<std::size_t>(coordinate(rank, "pp") * mesh.size("dp") + coordinate(rank, "dp"))];
+}
+
+std::vector<int> Plan::members(program::Group const& group, int rank) const {
+  if (group.axis.empty()) return mesh.all();
+  auto const along = mesh.members(group.axis, rank);
+  auto const chosen = coordinates_of(group.name);
+  if (chosen.empty()) return along;
+  std::vector<int> result;
+  for (int const c : chosen) result.push_back(along[static_cast<std::size_t>(c)]);
+  std::sort(result.begin(), result.end());
+  return result;
+}
+
+program::Binding Plan::binding(int rank) const {
+  auto const& shape = *shapes[static_cast<std::size_t>(shape_of(rank))];
+  program::Binding b;
+  b.rank = rank, b.world = mesh.world();
+  b.axes = mesh.axes;
+  b.coordinates = mesh.coordinates(rank);
+  for (auto const& g : shape.groups) b.members.push_back(members(g, rank));
+  if (parts.empty() || mesh.world() == 1) return b;  // every rank holds all of every tensor
+  bool any = false;
+  for (auto const& buffer : shape.buffers) {
+    auto& slabs = b.slabs.emplace_back();
+    bool const held = buffer.role == Role::parameter || buffer.role == Role::gradient ||
+                      buffer.role == Role::moment1 || buffer.role == Role::moment2;
+    if (!held) continue;
+    for (auto const& part : parts) {
+      int const v = part.graph.find(buffer.name, buffer.role);
+      if (v < 0) continue;
+      slabs = plan::slabs_of(*this, part, part.graph.value(v), rank);
+      break;
+    }
+    any |= !slabs.empty();
+  }
+  if (!any) b.slabs.clear();
+  return b;
+}
+
+}  // namespace lamina::plan

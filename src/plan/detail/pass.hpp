@@ -1,0 +1,130 @@
+#pragma once
+
+#include <array>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "plan/detail/lowering.hpp"
+
+namespace lamina::plan {
+
+/// Which values cross between pp coordinates, and in which order a sender's go: the receiver posts them in that order.
+class Crossings {
+ public:
+  Crossings(Plan const& plan, Part const& part);
+
+  struct Target {
+    int value, form, to;
+  };
+  /// What leaves a node, in the order of sending.
+  std::vector<Target> const& leaving(int node) const { return leaving_[static_cast<std::size_t>(node)]; }
+  /// Operand `i` of a node as it arrives from elsewhere; value -1 when it is made here.
+  std::pair<int, int> arriving(int node, std::size_t i) const {
+    return arriving_[static_cast<std::size_t>(node)][i];
+  }
+  int producer_at(int value) const;  ///< pp coordinate
+  bool any(int from, int to) const { return pairs_.contains({from, to}); }
+
+ private:
+  Plan const& plan_;
+  Part const& part_;
+  std::vector<std::vector<Target>> leaving_;
+  std::vector<std::vector<std::pair<int, int>>> arriving_;
+  std::set<std::pair<int, int>> pairs_;
+};
+
+/// The nodes of a part that an action runs, in graph order.
+std::vector<int> const& nodes_of(Part const& part, Action const& action,
+                                 std::array<std::vector<std::vector<int>>, 4> const& table);
+std::array<std::vector<std::vector<int>>, 4> make_node_table(Part const& part, std::size_t stages);
+
+/// Gradients that are reduced together as soon as the last of them is final.
+struct Bucket {
+  std::vector<int> gradients;  ///< value ids of the part
+  std::int64_t bytes = 0;
+  std::vector<std::size_t> axes;  ///< over which they are partial
+  bool tied = false;
+  int action = -1, node = -1;  ///< after which all of them are final
+};
+
+/// Writes the steps of a pass over micro-batches: nodes, conversions, messages, gathered parameters, reductions.
+class Pass {
+ public:
+  Pass(Plan const& plan, Kind const& kind, program::Template& shape, Buffers& buffers, Part const& part,
+       Schedule const& schedule);
+  void write();
+  /// Buckets in the order of their reduction; for the text of the plan.
+  std::vector<Bucket> const& buckets() const { return buckets_; }
+
+ private:
+  using Index = std::size_t;
+  std::vector<Action> const& actions() const { return schedule_.actions[static_cast<Index>(kind_.stage)]; }
+  std::vector<int> const& nodes(Action const& a) const { return nodes_of(part_, a, table_); }
+
+  void plan_messages();
+  void post_receives(std::size_t action);
+  void wait_for_sends(std::size_t action);
+  void send(graph::Node const& node, std::size_t action);
+
+  void write_node(graph::Node const& node, std::size_t action);
+  int operand(graph::Node const& node, std::size_t i, std::size_t action);
+  void make_form(int value, int form, std::int64_t m, std::string const& layer);
+  int buffer(int value, int form, std::int64_t m) { return buffers_.of(part_, writer_.index(), value, form, m); }
+
+  void plan_gathers();
+  void gather(std::size_t run);
+
+  void plan_buckets();
+  int gradient_buffer(int state, std::size_t action);
+  void reduce(Bucket const& bucket);
+  void reduce_over_replicas(Bucket const& bucket, std::vector<int> const& whole);
+  void add_parts();
+  void finish_gradients();
+  void norm();
+
+  Plan const& plan_;
+  Kind const& kind_;
+  program::Template& shape_;
+  Buffers& buffers_;
+  Part const& part_;
+  Schedule const& schedule_;
+  ProgramWriter writer_;
+  Crossings crossings_;
+  std::array<std::vector<std::vector<int>>, 4> table_;
+  std::vector<std::vector<int>> completed_;                         // node -> forms made of its sums
+  std::vector<std::vector<std::optional<WorkingCopy>>> copies_;     // node, operand
+  std::int64_t micro_batch_ = 0;                                    // of the action that is being written
+
+  struct Incoming {
+    std::vector<Message> order;              // as the sender sends
+    std::size_t posted = 0;                  // receives listed so far
+    std::vector<std::size_t> needed;         // per action: how many must have been posted
+  };
+  std::map<int, Incoming> incoming_;         // by sender's coordinate
+  std::vector<std::vector<int>> sent_;       // per action: send steps
+  std::set<Message> made_;                   // forms that exist
+
+  struct Run {  // consecutive nodes of one block in one action
+    std::size_t action = 0;
+    int first_node = -1;
+    std::vector<std::string> names;  // persistent buffers that are gathered for it
+  };
+  std::vector<Run> runs_;
+  std::size_t gathered_ = 0;  // runs gathered so far
+  std::map<std::pair<std::size_t, std::string>, int> whole_;  // action, name -> buffer
+
+  std::vector<Bucket> buckets_;
+  std::size_t next_bucket_ = 0;
+  std::map<std::pair<std::size_t, int>, int> full_gradients_;  // action, state -> buffer (ZeRO 2, 3)
+  std::set<int> started_;                                      // gradients whose part has been written
+  struct PendingAdd {
+    int part, addend;
+  };
+  std::vector<PendingAdd> adds_;
+};
+
+}  // namespace lamina::plan

@@ -1,0 +1,209 @@
+// Gradients: which are reduced together, over which groups, and who counts them in the norm.
+#include <algorithm>
+
+#include "lamina/base/text.hpp"
+#include "lamina/graph/ops/elementwise.hpp"
+#include "lamina/graph/ops/update.hpp"
+#include "plan/detail/pass.hpp"
+
+namespace lamina::plan {
+
+using program::Step;
+using program::StepKind;
+
+namespace {
+
+Step reduction(StepKind kind, std::vector<int> in, std::vector<int> out, std::string layer) {
+  Step step;
+  step.kind = kind;
+  step.attributes.set("reduce", std::string("sum"));
+  step.in = std::move(in), step.out = std::move(out);
+  step.layer = std::move(layer);
+  return step;
+}
+
+}  // namespace
+
+/// Gradients in the order in which their last writer runs; with ZeRO 2 and 3 the last of each action, because what an
+/// action leaves is reduced at once. Those that go over the same groups fill a bucket up to parallel.bucket.
+void Pass::plan_buckets() {
+  struct Final {
+    int action, node, output, state;
+  };
+  std::map<std::pair<int, int>, Final> last;  // (action or 0, state)
+  for (std::size_t a = 0; a < actions().size(); ++a) {
+    auto const& list = nodes(actions()[a]);
+    for (std::size_t n = 0; n < list.size(); ++n) {
+      auto const& node = part_.graph.node(list[n]);
+      for (std::size_t o = 0; o < node.out.size(); ++o) {
+        int const state = part_.graph.value(node.out[o]).accumulates_into;
+        if (state < 0 || part_.graph.value(state).role != Role::gradient) continue;
+        auto const action = static_cast<int>(a);
+        last[{plan_.zero >= 2 ? action : 0, state}] = {action, node.id, static_cast<int>(o), state};
+      }
+    }
+  }
+  std::vector<Final> order;
+  for (auto const& [key, f] : last) order.push_back(f);
+  std::map<int, std::size_t> place;  // node -> position in its action
+  for (auto const& kind : table_) {
+    for (auto const& list : kind) {
+      for (std::size_t n = 0; n < list.size(); ++n) place[list[n]] = n;
+    }
+  }
+  std::sort(order.begin(), order.end(), [&](Final const& a, Final const& b) {
+    return std::tuple(a.action, place[a.node], a.output) < std::tuple(b.action, place[b.node], b.output);
+  });
+  std::map<std::pair<std::vector<std::size_t>, bool>, Index> open;  // by groups
+  for (auto const& f : order) {
+    auto const axes = part_.layouts.partial_axes(f.state);
+    auto const& v = part_.graph.value(f.state);
+    bool const tied = plan_.holders_of(v.name).size() > 1;
+    auto const bytes = plan_.local_spec(part_, f.state).bytes();
+    auto const at = open.find({axes, tied});
+    bool const fits = at != open.end() && buckets_[at->second].bytes + bytes <= plan_.config.parallel.bucket &&
+                      (plan_.zero < 2 || buckets_[at->second].action == f.action);
+    if (!fits) {
+      open[{axes, tied}] = buckets_.size();
+      buckets_.push_back({.gradients = {}, .bytes = 0, .axes = axes, .tied = tied});
+    }
+    auto& bucket = buckets_[open[{axes, tied}]];
+    bucket.gradients.push_back(f.state);
+    bucket.bytes += bytes;
+    bucket.action = f.action, bucket.node = f.node;
+  }
+  std::stable_sort(buckets_.begin(), buckets_.end(), [&](Bucket const& a, Bucket const& b) {
+    return std::pair(a.action, place[a.node]) < std::pair(b.action, place[b.node]);
+  });
+}
+
+/// Where the nodes of an action add to a gradient: the persistent buffer, or the action's own whole one.
+int Pass::gradient_buffer(int state, std::size_t action) {
+  auto const& v = part_.graph.value(state);
+  if (plan_.zero < 2) return buffers_.find(v.name, Role::gradient);
+  auto const [at, is_new] = full_gradients_.try_emplace({action, state}, -1);
+  if (is_new) {
+    at->second = buffers_.transient(writer_.index(), text(v.name, ".gradient@", action), plan_.local_spec(part_, state));
+  }
+  return at->second;
+}
+
+void Pass::reduce(Bucket const& bucket) {
+  std::vector<int> ids;
+  for (int const g : bucket.gradients) ids.push_back(gradient_buffer(g, static_cast<std::size_t>(bucket.action)));
+  auto const name = text("bucket.", &bucket - buckets_.data());
+  bool over_replicas = false;
+  for (auto const a : bucket.axes) {
+    auto const& axis = plan_.mesh.axes[a];
+    if (axis == "dp") {
+      over_replicas = true;
+    } else {
+      writer_.communicate(axis, reduction(StepKind::all_reduce, ids, ids, name));
+    }
+  }
+  if (bucket.tied && plan_.zero < 2) {
+    auto const& holders = plan_.holders_of(part_.graph.value(bucket.gradients.front()).name);
+    writer_.communicate(tie_group(holders), reduction(StepKind::all_reduce, ids, ids, name));
+  }
+  if (!over_replicas) return;
+  if (plan_.zero == 0) {
+    writer_.communicate("dp", reduction(StepKind::all_reduce, ids, ids, name));
+  } else {
+    reduce_over_replicas(bucket, ids);
+  }
+}
+
+void Pass::reduce_over_replicas(Bucket const& bucket, std::vector<int> const& whole) {
+  std::vector<int> parts;
+  std::vector<std::string> rows;
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    int const state = bucket.gradients[i];
+    auto const& v = part_.graph.value(state);
+    auto const flat = flat_rows(buffers_[whole[i]].spec.shape);
+    rows.push_back(rows_text(row_bounds(flat.rows, plan_.mesh.size("dp"))));
+    int const own = buffers_.find(v.name, Role::gradient);
+    if (plan_.zero == 1) {
+      parts.push_back(whole[i]);
+    } else if (started_.insert(state).second) {
+      parts.push_back(own);
+    } else {
+      parts.push_back(buffers_.transient(writer_.index(), text(v.name, ".part@", bucket.action), buffers_[own].spec));
+      adds_.push_back({own, parts.back()});
+    }
+  }
+  auto step = reduction(StepKind::reduce_scatter, whole, parts, text("bucket.", &bucket - buckets_.data()));
+  step.attributes.set("rows", join(rows, ";"));
+  step.attributes.set("flat", std::int64_t{1});
+  writer_.communicate("dp", std::move(step));
+}
+
+/// Adds the parts that arrived while another action computed.
+void Pass::add_parts() {
+  for (auto const& a : std::exchange(adds_, {})) {
+    writer_.kernel(graph::Add(), {a.part, a.addend}, {a.part}, "gradients");
+  }
+}
+
+void Pass::finish_gradients() {
+  while (next_bucket_ < buckets_.size()) reduce(buckets_[next_bucket_++]);
+  add_parts();
+  if (plan_.zero < 2) return;
+  std::map<std::string, int> tied;  // in one order on all holders
+  for (auto const& bucket : buckets_) {
+    for (int const g : bucket.gradients) {
+      auto const& name = part_.graph.value(g).name;
+      if (bucket.tied) tied[name] = buffers_.find(name, Role::gradient);
+    }
+  }
+  for (auto const& [name, id] : tied) {
+    writer_.communicate(tie_group(plan_.holders_of(name)), reduction(StepKind::all_reduce, {id}, {id}, name));
+  }
+}
+
+/// Sums of squares of the gradients this rank owns: each global element is counted once over all ranks. Replicated and
+/// tied ones belong to their lowest holder.
+void Pass::norm() {
+  int const norm = buffers_.find("norm", Role::output);
+  std::map<std::string, std::vector<int>> whole;        // holder -> gradients
+  std::vector<std::pair<std::string, int>> by_rows;     // ZeRO 1: own rows of what is whole
+  std::set<int> known;
+  for (auto const& bucket : buckets_) {
+    for (int const g : bucket.gradients) {
+      auto const& v = part_.graph.value(g);
+      auto const& holders = plan_.holders_of(v.name);
+      if (!known.insert(g).second || holders.front() != kind_.stage) continue;
+      std::vector<std::string> axes;
+      for (std::size_t a = 0; a < plan_.mesh.axes.size(); ++a) {
+        auto const& axis = plan_.mesh.axes[a];
+        bool const cut = part_.layouts.at(v.parameter, -1, a).split == Split::shard;
+        if (plan_.mesh.sizes[a] > 1 && !cut && axis != "pp" && (axis != "dp" || plan_.zero == 0)) axes.push_back(axis);
+      }
+      auto const holder = join(axes, ",");
+      int const id = buffers_.find(v.name, Role::gradient);
+      if (plan_.zero == 1) {
+        by_rows.emplace_back(holder, id);
+      } else {
+        whole[holder].push_back(id);
+      }
+    }
+  }
+  auto const count = [&](std::string const& holder, std::vector<int> const& ids, std::string const& rows) {
+    graph::SquareNorm const op(static_cast<int>(ids.size()));
+    Step step;
+    step.attributes = op.attributes();
+    if (!holder.empty()) step.attributes.set("holder", holder);
+    if (!rows.empty()) step.attributes.set("rows", rows), step.attributes.set("rows_axis", std::string("dp"));
+    step.layer = "norm";
+    std::vector<TensorSpec> specs;
+    for (int const b : ids) specs.push_back(buffers_[b].spec);
+    writer_.kernel(op, specs, ids, {norm}, std::move(step));
+  };
+  for (auto const& [holder, ids] : whole) count(holder, ids, "");
+  for (auto const& [holder, id] : by_rows) {
+    auto const rows = flat_rows(buffers_[id].spec.shape).rows;
+    count(holder, {id}, rows_text(row_bounds(rows, plan_.mesh.size("dp"))));
+  }
+  if (whole.empty() && by_rows.empty()) writer_.kernel("zero", {}, {norm});
+}
+
+}  // namespace lamina::plan
