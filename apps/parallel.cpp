@@ -10,6 +10,7 @@
 #include "detail/command.hpp"
 #include "lamina/base/log.hpp"
 #include "lamina/base/text.hpp"
+#include "lamina/data/paths.hpp"
 #include "lamina/kernels/runtime.hpp"
 #include "lamina/train/agree.hpp"
 #include "lamina/train/session.hpp"
@@ -126,9 +127,11 @@ namespace {
 
 /// So that what is written into the run directory means the same from every working directory.
 void make_paths_absolute(config::RunConfig& config) {
-  auto const fix = [](std::string& path) { path = std::filesystem::absolute(path).lexically_normal().string(); };
+  auto const fix = [](std::string& path) { path = data::absolute_path(path); };
   fix(config.run.dir);
-  for (auto* list : {&config.data.train, &config.data.valid}) std::ranges::for_each(*list, fix);
+  for (auto* list : {&config.data.train, &config.data.valid}) {
+    for (auto& pattern : *list) pattern = data::absolute_pattern(pattern);
+  }
   if (config.data.tokenizer != "bytes") fix(config.data.tokenizer);
   if (config.model.init != "random") fix(config.model.init);
   // The run file, which is TOML, is handed on and stored with these paths.
@@ -148,9 +151,9 @@ void make_paths_absolute(config::RunConfig& config) {
 
 config::RunConfig load_here(Program const& program, RunFile const& file, std::int64_t ranks) {
   auto config = config::load(file.path, file.overrides, program.custom_models());
+  make_paths_absolute(config);
   train::complete_model(config);
   config::resolve(config, ranks);
-  make_paths_absolute(config);
   return config;
 }
 

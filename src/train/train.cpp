@@ -9,6 +9,7 @@
 #include "lamina/base/log.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/base/units.hpp"
+#include "lamina/data/tokenizer.hpp"
 #include "lamina/kernels/bench_gemm.hpp"
 #include "lamina/train/agree.hpp"
 #include "lamina/train/environment.hpp"
@@ -82,6 +83,7 @@ class Loop {
   std::unique_ptr<MetricsLog> metrics_;
   std::unique_ptr<Session> session_;
   data::Sources sources_;
+  std::string tokenizer_hash_;
   std::int64_t step_ = 0, tokens_ = 0, saved_step_ = -1;
   std::int64_t data_origin_ = 0;  // of the feeder: samples already used, less those that steps of this size would use
   double peak_flops_ = 0;
@@ -97,10 +99,12 @@ void Loop::open_directory() {
 }
 
 void Loop::start_or_resume() {
+  // Only rank 0's hash goes into the manifest; a node with another copy of the file is refused by its own comparison.
+  if (config_.data.kind == "text") tokenizer_hash_ = data::tokenizer_hash(config_.data.tokenizer);
   auto const earlier = checkpoint::peek(config_.run.dir, -1);
   if (earlier.any) {
-    auto const changes =
-        check_resume(config::parse(earlier.state.config, earlier.directory + "/config", {}, custom_), config_);
+    auto const changes = check_resume(config::parse(earlier.state.config, earlier.directory + "/config", {}, custom_),
+                                      config_, {.before = earlier.state.tokenizer_hash, .now = tokenizer_hash_});
     if (lead()) {
       for (auto const& change : changes.accepted) log::info(change);
       for (auto const& change : changes.warnings) log::warn(change);
@@ -192,7 +196,8 @@ void Loop::save(std::int64_t step, bool last) {
       .seed = config_.run.seed,
       .data_position = data_origin_ + step * config_.batch.global,
       .config = config::print(config_, custom_),
-      .layout = text("dp=", config_.mesh.dp, " tp=", config_.mesh.tp, " pp=", config_.mesh.pp)};
+      .layout = text("dp=", config_.mesh.dp, " tp=", config_.mesh.tp, " pp=", config_.mesh.pp),
+      .tokenizer_hash = tokenizer_hash_};
   checkpoint::Options const options{
       .files = config_.checkpoint.files, .keep = config_.checkpoint.keep, .keep_every = config_.checkpoint.keep_every};
   try {

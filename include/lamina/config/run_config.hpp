@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -155,6 +156,12 @@ struct Log {
   friend bool operator==(Log const&, Log const&) = default;
 };
 
+/// Where the run file (or --set) gives a key: "model.tied" -> "run.toml:12:8". Defaults are not there. Equal values are
+/// equal wherever they come from, so this takes no part in comparisons.
+struct Given : std::map<std::string, std::string> {
+  friend bool operator==(Given const&, Given const&) { return true; }
+};
+
 struct RunConfig {
   Run run;
   Model model;
@@ -174,6 +181,7 @@ struct RunConfig {
   Guard guard;
   Watchdog watchdog;
   Log log;
+  Given given;
   friend bool operator==(RunConfig const&, RunConfig const&) = default;
 };
 

@@ -26,9 +26,18 @@ struct Sources {
   std::int64_t vocab = 0;                ///< of the tokenizer; 0 when the files do not say
 };
 
-/// Opens the files of a run (globs expanded, in given then name order), checks them whole where that is cheap.
-/// @param vocab tokens at or above it are refused at read with file and offset; 0: the tokenizer's.
-Sources open(config::Data const& config, std::int64_t tokens_per_sample, std::int64_t vocab);
+/// How much of a file `open` reads to check its token ids.
+struct CheckLimits {
+  std::int64_t whole_bytes = std::int64_t{64} << 20;  ///< files up to this size: all of it
+  std::int64_t end_bytes = std::int64_t{1} << 20;     ///< larger ones: this much of either end
+};
+
+/// Opens the files of a run (globs expanded, in given then name order). A Megatron dataset that is listed or matched
+/// by both of its names counts once.
+/// @param vocab tokens at or above it are refused with file and offset ("data.tokens.range", exit 3): at once where
+/// `limits` have them read, elsewhere by Source::read, before anything is computed with them; 0: the tokenizer's.
+Sources open(config::Data const& config, std::int64_t tokens_per_sample, std::int64_t vocab,
+             CheckLimits const& limits = {});
 
 /// The sample at a position of the training order: position = (step - 1) * global + index in the step. Epochs wrap;
 /// with `shuffle` each epoch is its own permutation of all samples, computed by a counter-based cipher (no table in
