@@ -149,25 +149,26 @@ void make_paths_absolute(config::RunConfig& config) {
 
 }  // namespace
 
-config::RunConfig load_here(Program const& program, RunFile const& file, std::int64_t ranks) {
+config::RunConfig load_here(Program const& program, RunFile const& file, std::int64_t ranks, config::Work work) {
   auto config = config::load(file.path, file.overrides, program.custom_models());
   make_paths_absolute(config);
   train::complete_model(config);
-  config::resolve(config, ranks);
+  config::resolve(config, ranks, work);
   return config;
 }
 
-config::RunConfig load_everywhere(Program const& program, RunFile const& file, comm::Communicator const& world) {
+config::RunConfig load_everywhere(Program const& program, RunFile const& file, comm::Communicator const& world,
+                                  config::Work work) {
   std::string resolved;
   config::RunConfig config;
   train::on_lead(world, [&] {
-    config = load_here(program, file, world.size());
+    config = load_here(program, file, world.size(), work);
     resolved = config::print(config, program.custom_models());
   });
   world.broadcast_bytes(resolved, 0);
   if (world.rank() == 0) return config;
   config = config::parse(resolved, "resolved run file", {}, program.custom_models());
-  config::resolve(config, world.size());
+  config::resolve(config, world.size(), work);
   return config;
 }
 

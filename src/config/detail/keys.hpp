@@ -64,6 +64,8 @@ std::vector<std::string> names_in(std::string_view section);
 
 /// "gpt|layers" -> {"gpt", "layers"}
 std::vector<std::string> words_of(std::string_view choices);
+/// The words of Kind::choice that are not refused for now.
+std::vector<std::string> available_choices(Key const& key);
 
 /// What a key takes, in words: "an integer from 1 to 4096", "one of \"pre\", \"post\"".
 std::string describe(Key const& key);
