@@ -14,6 +14,7 @@
 #include "lamina/kernels/runtime.hpp"
 #include "lamina/train/agree.hpp"
 #include "lamina/train/session.hpp"
+#include "lamina/train/signals.hpp"
 
 namespace lamina::apps {
 namespace {
@@ -68,6 +69,10 @@ int numa_domains() {
   std::vector<char*> raw;
   for (auto& s : command) raw.push_back(s.data());
   raw.push_back(nullptr);
+  if (train::StopSignals::received() != 0) {  // mpirun would not know of it
+    log::info("stopped by a signal before a rank was started; start again with the same command");
+    std::exit(static_cast<int>(ExitCode::stopped_early));
+  }
   ::execvp("mpirun", raw.data());
   refuse(text("mpirun could not be started: ", std::strerror(errno)), "Open MPI's mpirun in PATH",
          "install it (apps/setup), or load your MPI module");

@@ -41,8 +41,12 @@ class Loop {
     return options_.stop_after_step > 0 ? std::min(options_.stop_after_step, config_.run.steps) : config_.run.steps;
   }
   void open_directory();
-  void start_or_resume();
+  /// False when a signal asked to stop before there was anything to do.
+  bool start_or_resume();
   ExitCode steps();
+  /// Collective: a signal that any rank has seen so far.
+  bool is_asked_to_stop() { return world_.all_max(StopSignals::received()) > 0; }
+  ExitCode stopped(std::string const& why);
   void log_step(std::int64_t step, detail::StepResult const& r);
   void check_numbers(std::int64_t step, detail::StepResult const& r);
   void evaluate_now(std::int64_t step);
@@ -98,7 +102,7 @@ void Loop::open_directory() {
   });
 }
 
-void Loop::start_or_resume() {
+bool Loop::start_or_resume() {
   // Only rank 0's hash goes into the manifest; a node with another copy of the file is refused by its own comparison.
   if (config_.data.kind == "text") tokenizer_hash_ = data::tokenizer_hash(config_.data.tokenizer);
   auto const earlier = checkpoint::peek(config_.run.dir, -1);
@@ -109,6 +113,10 @@ void Loop::start_or_resume() {
       for (auto const& change : changes.accepted) log::info(change);
       for (auto const& change : changes.warnings) log::warn(change);
     }
+  }
+  if (is_asked_to_stop()) {  // before the memory and the checkpoint, which can take a while
+    if (earlier.any) step_ = earlier.state.step;
+    return false;
   }
   Session::Options const options{
       .purpose = plan::Purpose::train, .registered = options_.registered, .generate = {}, .threads = options_.threads};
@@ -129,6 +137,7 @@ void Loop::start_or_resume() {
   } else {
     session_->initialise();
   }
+  return true;
 }
 
 void Loop::log_step(std::int64_t step, detail::StepResult const& r) {
@@ -222,6 +231,15 @@ void Loop::save(std::int64_t step, bool last) {
   }
 }
 
+ExitCode Loop::stopped(std::string const& why) {
+  if (lead()) {
+    log::info("stopped by ", why, step_ > 0 ? text(" after step ", step_) : std::string(" before the first step"),
+              "; start again with the same run file to go on");
+  }
+  status("stopped", ExitCode::stopped_early, why);
+  return ExitCode::stopped_early;
+}
+
 ExitCode Loop::steps() {
   detail::Stepper stepper(*session_, *sources_.train, data_origin_);
   while (step_ < goal()) {
@@ -239,9 +257,7 @@ ExitCode Loop::steps() {
       save(step_, true);
       auto const why =
           r.stop == detail::deadline_stop ? std::string("the deadline of --max-hours") : std::string("a signal");
-      if (lead()) log::info("stopped by ", why, " after step ", step_, "; start again with the same run file to go on");
-      status("stopped", ExitCode::stopped_early, why);
-      return ExitCode::stopped_early;
+      return stopped(why);
     }
     if (step_ < goal() && save_is_due(step_)) save(step_, false);
   }
@@ -251,11 +267,11 @@ ExitCode Loop::steps() {
 }
 
 ExitCode Loop::run() {
-  StopSignals const signals;  // from here on: one that comes while data are opened stops after the first step
+  StopSignals const signals;  // of a caller who has none; lamina train has them from its start
   open_directory();
   try {
     on_lead(world_, [&] { status("running", ExitCode::ok, ""); });
-    start_or_resume();
+    if (!start_or_resume()) return stopped("a signal");
     if (step_ >= goal()) {
       if (lead()) {
         log::info("nothing to do: ", config_.run.dir, " is at step ", step_, " of ", config_.run.steps,
@@ -274,6 +290,8 @@ ExitCode Loop::run() {
       directory_->write_record(options_.command_line, options_.hosts, hex(session_->plan_hash()));
       metrics_ = std::make_unique<MetricsLog>(directory_->path(), step_, config_.log.tensorboard);
     });
+    // Nothing has changed since the checkpoint that was resumed, or since the start: there is nothing to save.
+    if (is_asked_to_stop()) return stopped("a signal");
     return steps();
   } catch (Error const& e) {
     failed(e.exit_code(), text(e.info().code, ": ", e.info().subject, ": ", e.info().found));
