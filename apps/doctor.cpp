@@ -29,6 +29,7 @@ std::vector<Check> examine() {
     checks.push_back({"instruction set", e.info().found, e.info().fix});
     return checks;  // kernels would crash
   }
+  for (auto const& library : train::libraries()) checks.push_back({library.name, library.version, ""});
   auto const t = train::find_threads(0);
   checks.push_back(
       {"cores", text(t.cores, " of ", t.online, " in this process's binding mask"),

@@ -19,7 +19,7 @@ struct Options {
 };
 
 ExitCode evaluate_run(Program const& program, Options const& o, Parallel& p) {
-  auto config = load_everywhere(program, o.file, p.world);
+  auto config = load_everywhere(program, o.file, p.world, config::Work::evaluation);
   if (!o.data.empty()) config.data.valid = o.data;
   train::Session session(
       config, p.world,

@@ -10,9 +10,11 @@
 #include "detail/command.hpp"
 #include "lamina/base/log.hpp"
 #include "lamina/base/text.hpp"
+#include "lamina/data/paths.hpp"
 #include "lamina/kernels/runtime.hpp"
 #include "lamina/train/agree.hpp"
 #include "lamina/train/session.hpp"
+#include "lamina/train/signals.hpp"
 
 namespace lamina::apps {
 namespace {
@@ -67,6 +69,10 @@ int numa_domains() {
   std::vector<char*> raw;
   for (auto& s : command) raw.push_back(s.data());
   raw.push_back(nullptr);
+  if (train::StopSignals::received() != 0) {  // mpirun would not know of it
+    log::info("stopped by a signal before a rank was started; start again with the same command");
+    std::exit(static_cast<int>(ExitCode::stopped_early));
+  }
   ::execvp("mpirun", raw.data());
   refuse(text("mpirun could not be started: ", std::strerror(errno)), "Open MPI's mpirun in PATH",
          "install it (apps/setup), or load your MPI module");
@@ -126,9 +132,11 @@ namespace {
 
 /// So that what is written into the run directory means the same from every working directory.
 void make_paths_absolute(config::RunConfig& config) {
-  auto const fix = [](std::string& path) { path = std::filesystem::absolute(path).lexically_normal().string(); };
+  auto const fix = [](std::string& path) { path = data::absolute_path(path); };
   fix(config.run.dir);
-  for (auto* list : {&config.data.train, &config.data.valid}) std::ranges::for_each(*list, fix);
+  for (auto* list : {&config.data.train, &config.data.valid}) {
+    for (auto& pattern : *list) pattern = data::absolute_pattern(pattern);
+  }
   if (config.data.tokenizer != "bytes") fix(config.data.tokenizer);
   if (config.model.init != "random") fix(config.model.init);
   // The run file, which is TOML, is handed on and stored with these paths.
@@ -146,25 +154,26 @@ void make_paths_absolute(config::RunConfig& config) {
 
 }  // namespace
 
-config::RunConfig load_here(Program const& program, RunFile const& file, std::int64_t ranks) {
+config::RunConfig load_here(Program const& program, RunFile const& file, std::int64_t ranks, config::Work work) {
   auto config = config::load(file.path, file.overrides, program.custom_models());
-  train::complete_model(config);
-  config::resolve(config, ranks);
   make_paths_absolute(config);
+  train::complete_model(config);
+  config::resolve(config, ranks, work);
   return config;
 }
 
-config::RunConfig load_everywhere(Program const& program, RunFile const& file, comm::Communicator const& world) {
+config::RunConfig load_everywhere(Program const& program, RunFile const& file, comm::Communicator const& world,
+                                  config::Work work) {
   std::string resolved;
   config::RunConfig config;
   train::on_lead(world, [&] {
-    config = load_here(program, file, world.size());
+    config = load_here(program, file, world.size(), work);
     resolved = config::print(config, program.custom_models());
   });
   world.broadcast_bytes(resolved, 0);
   if (world.rank() == 0) return config;
   config = config::parse(resolved, "resolved run file", {}, program.custom_models());
-  config::resolve(config, world.size());
+  config::resolve(config, world.size(), work);
   return config;
 }
 

@@ -2,6 +2,7 @@
 
 #include "detail/command.hpp"
 #include "lamina/base/log.hpp"
+#include "lamina/train/signals.hpp"
 
 namespace lamina::apps {
 
@@ -27,6 +28,7 @@ void add_train(Command const& app, Program& program) {
       "          srun --mpi=pmix lamina train run.toml");
   command.callback([o, &program] {
     program.action = [o, &program] {
+      train::StopSignals const signals;  // one that comes while MPI starts stops the run in good order too
       return run_parallel(program, peek_threads(program, o->file), o->ranks, [&](Parallel& p) {
         auto const config = load_everywhere(program, o->file, p.world);
         return train::train(config, p.world,

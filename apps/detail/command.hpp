@@ -55,9 +55,11 @@ ExitCode run_parallel(Program const& program, std::int64_t asked_threads, std::s
                       std::function<ExitCode(Parallel&)> const& action);
 
 /// Rank 0 reads the run file and completes it; the resolved text goes to everyone. Collective.
-config::RunConfig load_everywhere(Program const& program, RunFile const& file, comm::Communicator const& world);
+config::RunConfig load_everywhere(Program const& program, RunFile const& file, comm::Communicator const& world,
+                                  config::Work work = config::Work::training);
 /// The same for one process and a given world size.
-config::RunConfig load_here(Program const& program, RunFile const& file, std::int64_t ranks);
+config::RunConfig load_here(Program const& program, RunFile const& file, std::int64_t ranks,
+                            config::Work work = config::Work::training);
 /// device.threads of a run file that may be broken or absent on this node: 0 then.
 std::int64_t peek_threads(Program const& program, RunFile const& file);
 /// A run directory in place of a run file stands for DIR/config.toml on as many replicas as there are ranks.

@@ -43,6 +43,7 @@ std::string print(Manifest const& m) {
   item("software", software);
   item("config_hash", hex(hash128(m.state.config)));
   item("config", m.state.config);
+  if (!m.state.tokenizer_hash.empty()) item("tokenizer_hash", m.state.tokenizer_hash);
   print_list(out, "files", m.files, [](FileEntry const& f) {
     return Json{{"name", f.name}, {"bytes", f.bytes}, {"metadata_checksum", hex(f.metadata)}};
   });

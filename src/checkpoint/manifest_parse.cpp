@@ -147,6 +147,7 @@ Manifest parse_manifest(std::string const& s, std::string const& path) {
   if (hash_field(top, "config_hash") != hash128(m.state.config))
     top.refuse("config_hash", top.string("config_hash"), hex(hash128(m.state.config)));
   m.state.layout = top.string("layout");
+  if (top.has("tokenizer_hash")) m.state.tokenizer_hash = hex(hash_field(top, "tokenizer_hash"));
   m.files = parse_files(source, top);
   for (auto const& value : top.array("tensors"))
     m.tensors.push_back(parse_tensor(Fields(source, value, text("tensors[", m.tensors.size(), "]")), m.files));

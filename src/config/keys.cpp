@@ -106,7 +106,7 @@ std::array const table{
         &c.optimizer.beta2}; }, "of adamw", {.max = 1, .below_max = true}},
     Key{"optimizer", "momentum", Kind::real, LAMINA_AT(optimizer.momentum), "of sgd", {.max = 1, .below_max = true}},
     Key{"optimizer", "eps", Kind::real, LAMINA_AT(optimizer.eps), "added to the root of the second moment",
-        {.max = 1}},
+        {.min = 1e-30, .max = 1}},
     Key{"optimizer", "weight_decay", Kind::real, LAMINA_AT(optimizer.weight_decay),
         "decoupled, on weight matrices and embeddings", {.max = 1e3, .basic = true}},
     Key{"optimizer", "clip_norm", Kind::real, LAMINA_AT(optimizer.clip_norm),
@@ -194,9 +194,9 @@ std::array const table{
         "compare the replicas' parameters; 0: never", {.max = most_steps, .available_to = 0}},
 
     Key{"watchdog", "report", Kind::seconds, LAMINA_AT(watchdog.report_seconds),
-        "say who waits for whom after this time without progress; not active yet", {.max = a_year}},
+        "say who waits for whom after this time without progress; \"0 s\": never", {.max = a_year, .available_to = 0}},
     Key{"watchdog", "abort", Kind::seconds, LAMINA_AT(watchdog.abort_seconds),
-        "end a job that hangs with code 8; \"0 s\": never; not active yet", {.max = a_year}},
+        "end a job that hangs with code 8; \"0 s\": never", {.max = a_year, .available_to = 0}},
 
     Key{"log", "every_steps", Kind::integer, LAMINA_AT(log.every_steps), "a line of metrics.jsonl", {.min = 1,
         .max = most_steps}},
@@ -245,6 +245,13 @@ bool is_of_kind(Key const& key, RunConfig const& config) {
   if (std::ranges::find(kinds, kind) == kinds.end()) return true;  // registered, or not known: told elsewhere
   auto const mine = words_of(key.limits.of);
   return std::ranges::find(mine, kind) != mine.end();
+}
+
+std::vector<std::string> available_choices(Key const& key) {
+  auto words = words_of(key.limits.choices);
+  auto const later = words_of(key.limits.not_yet);
+  std::erase_if(words, [&](std::string const& w) { return std::ranges::find(later, w) != later.end(); });
+  return words;
 }
 
 }  // namespace lamina::config::detail

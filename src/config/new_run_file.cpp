@@ -49,13 +49,6 @@ std::string default_text(detail::Key const& key) {
   return key.limits.required ? "" : detail::to_toml(key, defaults);
 }
 
-std::vector<std::string> available_choices(detail::Key const& key) {
-  auto words = detail::words_of(key.limits.choices);
-  auto const later = detail::words_of(key.limits.not_yet);
-  std::erase_if(words, [&](std::string const& w) { return std::ranges::find(later, w) != later.end(); });
-  return words;
-}
-
 bool ends_in_tokens(std::string const& file) { return file.ends_with(".bin") || file.ends_with(".idx"); }
 
 RunConfig config_of(NewRun const& options, Preset const& preset) {
@@ -83,7 +76,7 @@ std::string line_of(detail::Key const& key, RunConfig const& config) {
   auto line = text(active ? "" : "# ", key.name, " = ", value);
   std::string note(key.help);
   if (key.kind == detail::Kind::choice) {
-    auto const words = available_choices(key);
+    auto const words = detail::available_choices(key);
     if (words.size() > 1) note = text(join(words, " | "), "; ", note);
   }
   constexpr std::size_t column = 34;
@@ -93,7 +86,7 @@ std::string line_of(detail::Key const& key, RunConfig const& config) {
 
 // A known key that can only have its default yet would be noise in a new file.
 bool has_a_choice(detail::Key const& key) {
-  if (key.kind == detail::Kind::choice) return key.limits.required || available_choices(key).size() > 1;
+  if (key.kind == detail::Kind::choice) return key.limits.required || detail::available_choices(key).size() > 1;
   return key.kind != detail::Kind::fixed && key.limits.available_to > key.limits.min;
 }
 
@@ -144,7 +137,7 @@ std::string new_run_file(NewRun const& options) {
 std::vector<KeyHelp> key_help(std::vector<CustomModel> const& custom) {
   std::vector<KeyHelp> list;
   for (auto const& key : detail::all_keys()) {
-    auto choices = available_choices(key);
+    auto choices = detail::available_choices(key);
     if (key.kind == detail::Kind::boolean) choices = {"true", "false"};
     if (key.section == "model" && key.name == "kind") {
       for (auto const& model : custom) choices.push_back(model.kind);

@@ -42,6 +42,7 @@ class Parser {
     check_required();
     detail::check_rules(config_, given_, problems_);
     detail::require_none(std::move(problems_));
+    for (auto const& [key, place] : given_) config_.given.emplace(key, place.where);
     return config_;
   }
 

@@ -64,7 +64,7 @@ void resolve_shares(RunConfig const& config, std::vector<ErrorInfo>& problems) {
 
 }  // namespace
 
-void resolve(RunConfig& config, std::int64_t world_size) {
+void resolve(RunConfig& config, std::int64_t world_size, Work work) {
   std::vector<ErrorInfo> problems;
   if (world_size < 1) {
     fail({.code = "config.mesh.world",
@@ -79,7 +79,7 @@ void resolve(RunConfig& config, std::int64_t world_size) {
     batch.global = batch.per_replica * config.mesh.dp;
     batch.per_replica = 0;
   }
-  if (problems.empty() && batch.global < config.mesh.dp) {
+  if (work == Work::training && problems.empty() && batch.global < config.mesh.dp) {
     problems.push_back({.code = "config.batch.replicas",
                         .subject = "some replicas would have no sample in any step",
                         .found = text("batch.global = ", batch.global, ", mesh.dp = ", config.mesh.dp),

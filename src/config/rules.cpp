@@ -5,7 +5,6 @@
 
 #include "config/detail/keys.hpp"
 #include "lamina/base/text.hpp"
-#include "lamina/base/units.hpp"
 
 namespace lamina::config::detail {
 namespace {
@@ -150,12 +149,16 @@ class Rules {
     }
     auto const decay = s.decay_steps > 0 ? s.decay_steps : c_.run.steps;
     if (s.warmup_steps > decay) {
-      add("lr_schedule.warmup_steps", {.code = "config.lr_schedule.warmup",
-                                       .subject = "the warm-up is longer than the schedule",
-                                       .found = text("warmup_steps = ", s.warmup_steps, ", ",
-                                                     s.decay_steps > 0 ? "decay_steps = " : "run.steps = ", decay),
-                                       .expected = "warmup_steps <= decay_steps",
-                                       .fix = "shorten the warm-up; 1 to 10 % of run.steps is usual"});
+      bool const given = s.decay_steps > 0;
+      add("lr_schedule.warmup_steps",
+          {.code = "config.lr_schedule.warmup",
+           .subject = "the warm-up ends after the learning rate has fallen to its minimum",
+           .found = text("warmup_steps = ", s.warmup_steps, ", ", given ? "decay_steps = " : "run.steps = ", decay),
+           .expected = given ? "warmup_steps <= decay_steps"
+                             : "warmup_steps <= run.steps, where the decay ends as no "
+                               "decay_steps is given",
+           .fix = text("take warmup_steps = ", std::max<std::int64_t>(1, decay / 10), ", or raise ",
+                       given ? "decay_steps" : "run.steps", "; kind = \"constant\" does not decay")});
     }
   }
 
@@ -227,17 +230,6 @@ class Rules {
     }
   }
 
-  void watchdog() {
-    auto const& w = c_.watchdog;
-    if (w.report_seconds == 0 || w.abort_seconds == 0 || w.report_seconds <= w.abort_seconds) return;
-    add("watchdog.abort", {.code = "config.watchdog.order",
-                           .subject = "the watchdog would end the job before it reports",
-                           .found = text("report = \"", exact_seconds(w.report_seconds), "\", abort = \"",
-                                         exact_seconds(w.abort_seconds), '"'),
-                           .expected = "report <= abort",
-                           .fix = "raise abort, or lower report"});
-  }
-
  private:
   bool has_problem(std::string const& key) const {
     auto const at = given_.find(key);
@@ -267,7 +259,6 @@ void check_rules(RunConfig& config, Places const& given, std::vector<Problem>& p
   rules.mesh();
   rules.pipeline();
   rules.shares();
-  rules.watchdog();
 }
 
 std::string divisors_near(std::int64_t n, std::int64_t wanted, std::size_t most) {

@@ -81,6 +81,7 @@ class Storing {
             .expected = describe(key_),
             .fix = std::move(fix)};
   }
+  bool takes_kinds() const { return key_.section == "model" && key_.name == "kind"; }
   ErrorInfo type_problem() const {
     static RunConfig const defaults;
     auto example = to_toml(key_, defaults);
@@ -90,10 +91,13 @@ class Storing {
   }
   ErrorInfo not_yet(std::string_view what) const {
     static RunConfig const defaults;
+    auto words = available_choices(key_);
+    if (takes_kinds()) words.insert(words.end(), kinds_.begin(), kinds_.end());
     return {.code = text("config.", key_.section, ".not_yet"),
             .subject = text(name(), " ", what, " is not available yet"),
             .found = value_.shown,
-            .expected = describe(key_),
+            .expected = key_.kind == Kind::choice ? text("for now one of \"", join(words, "\", \""), '"')
+                                                  : text("for now ", key_.name, " = ", to_toml(key_, defaults)),
             .fix = text("leave the key out, or write ", key_.name, " = ", to_toml(key_, defaults))};
   }
 
@@ -110,7 +114,7 @@ class Storing {
     auto const s = as_text();
     if (!s) return type_problem();
     auto known = words_of(key_.limits.choices);
-    if (key_.section == "model" && key_.name == "kind") known.insert(known.end(), kinds_.begin(), kinds_.end());
+    if (takes_kinds()) known.insert(known.end(), kinds_.begin(), kinds_.end());
     if (std::ranges::find(known, *s) == known.end()) {
       auto const guess = closest(*s, known);
       auto p = problem("choice", guess.empty() ? "take one of these" : text("did you mean \"", guess, "\"?"));

@@ -1,13 +1,11 @@
 #include "data/detail/file.hpp"
 
 #include <fcntl.h>
-#include <glob.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
@@ -52,36 +50,6 @@ void File::read(std::int64_t offset, void* to, std::int64_t count) const {
             .fix = "check the file system of this node"});
     }
   }
-}
-
-std::vector<std::string> expand(std::vector<std::string> const& patterns) {
-  std::vector<std::string> paths;
-  for (auto const& pattern : patterns) {
-    std::error_code unreadable;
-    if (std::filesystem::exists(pattern, unreadable)) {  // also when its name, or a directory's, has brackets or stars
-      paths.push_back(pattern);
-      continue;
-    }
-    ::glob_t found{};
-    int const status = ::glob(pattern.c_str(), GLOB_BRACE | GLOB_TILDE, nullptr, &found);
-    for (std::size_t i = 0; status == 0 && i < found.gl_pathc; ++i) paths.emplace_back(found.gl_pathv[i]);
-    ::globfree(&found);
-    if (status == 0) continue;
-    auto const folder = std::filesystem::path(pattern).parent_path();
-    std::vector<std::string> names;
-    std::error_code ignored;
-    for (auto const& entry : std::filesystem::directory_iterator(folder.empty() ? "." : folder, ignored)) {
-      names.push_back(entry.path().filename().string());
-    }
-    auto const near = closest(std::filesystem::path(pattern).filename().string(), names);
-    fail({.code = "data.files.none",
-          .subject = text("data files '", pattern, "'"),
-          .found = text("no file matches in ", std::filesystem::absolute(pattern).parent_path().string()),
-          .expected = "at least one file; paths are relative to the working directory",
-          .fix = near.empty() ? "correct data.train or data.valid, or change to the right directory"
-                              : text("did you mean '", (folder / near).string(), "'?")});
-  }
-  return paths;
 }
 
 }  // namespace lamina::data::detail

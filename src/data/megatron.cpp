@@ -55,6 +55,9 @@ class Index {
     element = *type;
     auto const s = at<std::uint64_t>(head.data() + 18), d = at<std::uint64_t>(head.data() + 26);
     auto const limit = static_cast<std::uint64_t>(file_.bytes());
+    if (s == 0) bad("count", 18, "0 sequences", "at least one");
+    if (d == 0)
+      bad("count", 26, "0 document boundaries", text("at least two: documents go from boundary to boundary, 0 to ", s));
     if (s > limit / 12) bad("count", 18, text(s, " sequences"), text("as many as ", limit, " bytes can index"));
     if (d > limit / 8) bad("count", 26, text(d, " document boundaries"), text("as many as ", limit, " bytes can hold"));
     sequences = static_cast<std::int64_t>(s), boundaries = static_cast<std::int64_t>(d);
@@ -109,6 +112,7 @@ class Index {
       }
       last = document;
     });
+    if (total == 0) bad("tokens", lengths, "only sequences of length 0", "at least one token");
     if (data_bytes != total * item) {
       bad("tokens", header_bytes, text("a .bin file of ", data_bytes, " bytes"),
           text(total * item, " bytes: ", total, " tokens of ", item, " bytes"));

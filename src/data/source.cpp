@@ -1,11 +1,15 @@
 #include "lamina/data/source.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <filesystem>
+#include <map>
 
 #include "data/detail/file.hpp"
 #include "data/detail/numbers.hpp"
 #include "lamina/base/error.hpp"
+#include "lamina/base/hash.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/data/token_file.hpp"
 #include "lamina/data/tokenizer.hpp"
@@ -81,35 +85,52 @@ class FilesSource final : public TokenSource {
   std::int64_t tokens_, vocab_, first_ = 0, last_ = 0;
 };
 
-// A file this large is not read twice: its tokens are checked when they are used.
-constexpr std::int64_t check_whole_bytes = std::int64_t{64} << 20;
-
-void check_vocabulary(TokenFile const& file, std::int64_t vocab) {
-  if (vocab <= 0 || file.bytes > check_whole_bytes) return;
+// Small files are read whole. Of large ones both ends: a wrong dtype, vocabulary or byte order shows there at once;
+// every other token is checked when it is used.
+void check_vocabulary(TokenFile const& file, std::int64_t vocab, CheckLimits const& limits) {
+  auto const count = file.tokens();
+  if (vocab <= 0 || count == 0) return;
   std::vector<std::int32_t> block(1 << 14);
-  auto const size = static_cast<std::int64_t>(block.size());
-  for (std::int64_t first = 0; first < file.tokens(); first += size) {
-    file.read(first, std::min(size, file.tokens() - first), vocab, block.data());
-  }
+  auto const read = [&](std::int64_t first, std::int64_t last) {
+    auto const size = static_cast<std::int64_t>(block.size());
+    for (; first < last; first += size) file.read(first, std::min(size, last - first), vocab, block.data());
+  };
+  auto const ends = limits.end_bytes / std::max<std::int64_t>(1, file.bytes / count);
+  if (file.bytes <= limits.whole_bytes || 2 * ends >= count) return read(0, count);
+  read(0, ends);
+  read(count - ends, count);
 }
 
+/// A Megatron dataset is two files, and either name opens it: x.idx and x.bin, both listed or matched, are one. The
+/// same name twice is twice the data, as for every other file.
+class MegatronPairs {
+ public:
+  bool seen(TokenFile const& file, std::string const& listed_as) {
+    if (file.format != "megatron") return false;
+    auto& times = times_[std::filesystem::weakly_canonical(file.path).string()];
+    bool const index = listed_as.ends_with(".idx");
+    return ++times[index ? 0 : 1] <= times[index ? 1 : 0];
+  }
+
+ private:
+  std::map<std::string, std::array<int, 2>> times_;  // by the .bin: listed as .idx, as .bin
+};
+
 Files open_files(std::vector<std::string> const& patterns, std::string const& kind, Tokenizer const& tokenizer,
-                 std::int64_t vocab) {
+                 std::int64_t vocab, CheckLimits const& limits) {
   Files files;
+  MegatronPairs pairs;
   for (auto const& path : detail::expand(patterns)) {
-    // Megatron pairs match twice when the pattern covers both names.
-    bool const pair = kind == "tokens" && path.ends_with(".idx") && !files.empty() &&
-                      files.back()->path == path.substr(0, path.size() - 4) + ".bin";
-    if (pair) continue;
     std::shared_ptr<TokenFile const> file;
     if (kind == "tokens") {
       file = open_tokens(path);
+      if (pairs.seen(*file, path)) continue;
     } else if (tokenizer.is_bytes()) {
       file = open_bytes(path);
     } else {
       file = std::make_shared<MemoryTokens>(path, tokenizer.encode(read_text(path)));
     }
-    check_vocabulary(*file, vocab);
+    check_vocabulary(*file, vocab, limits);
     files.push_back(std::move(file));
   }
   return files;
@@ -124,6 +145,8 @@ std::string read_text(std::string const& path) {
   return content;
 }
 
+std::string tokenizer_hash(std::string const& spec) { return spec == "bytes" ? "" : hex(hash128(read_text(spec))); }
+
 std::vector<Field> TokenSource::fields() const {
   TensorSpec const ids{DType::i32, {tokens_per_sample()}};
   return {{.name = "tokens", .sample = ids}, {.name = "targets", .sample = ids, .padding = 0xff}};
@@ -133,7 +156,7 @@ void TokenSource::fill(std::int64_t sample, std::span<void* const> to) const {
   read(sample, static_cast<std::int32_t*>(to[0]), static_cast<std::int32_t*>(to[1]));
 }
 
-Sources open(config::Data const& config, Demand const& demand) {
+Sources open(config::Data const& config, Demand const& demand, CheckLimits const& limits) {
   if (config.kind == "table") return detail::open_table(config, demand);
   if (config.kind == "synthetic") return detail::open_synthetic(config, demand);
   auto const tokens_per_sample = demand.tokens, vocab = demand.vocab;
@@ -155,8 +178,8 @@ Sources open(config::Data const& config, Demand const& demand) {
           .expected = "a model over tokens",
           .fix = "take data of kind table or synthetic"});
   }
-  auto train =
-      std::make_unique<FilesSource>(open_files(config.train, config.kind, tokenizer, limit), tokens_per_sample, limit);
+  auto train = std::make_unique<FilesSource>(open_files(config.train, config.kind, tokenizer, limit, limits),
+                                             tokens_per_sample, limit);
   if (train->samples() == 0) {
     fail({.code = "data.train.short",
           .subject = text("training data ", join(config.train)),
@@ -166,7 +189,7 @@ Sources open(config::Data const& config, Demand const& demand) {
                  "pack`"});
   }
   if (!config.valid.empty()) {
-    sources.valid = std::make_unique<FilesSource>(open_files(config.valid, config.kind, tokenizer, limit),
+    sources.valid = std::make_unique<FilesSource>(open_files(config.valid, config.kind, tokenizer, limit, limits),
                                                   tokens_per_sample, limit);
     if (sources.valid->samples() == 0) {
       fail({.code = "data.valid.short",

@@ -34,7 +34,7 @@ std::unique_ptr<TokenFile> open_llmc(std::shared_ptr<File> file, std::array<std:
     bad("eval_file", 0, "the magic number of an llm.c evaluation file", "a token shard (magic 20240520 or 20240801)");
   }
   if (header[1] != version) bad("version", 4, text("version ", header[1]), text("version ", version));
-  if (header[2] < 0) bad("count", 8, text("token count ", header[2]), "a count that is not negative");
+  if (header[2] < 1) bad("count", 8, text("token count ", header[2]), "at least one token");
   std::int64_t const item = llama3 ? 4 : 2, expected = llmc_header_bytes + std::int64_t{header[2]} * item;
   if (file->bytes() != expected) {
     bad("size", file->bytes(), text(file->bytes(), " bytes"),
@@ -131,8 +131,8 @@ void StreamFile::read(std::int64_t first, std::int64_t count, std::int64_t vocab
                 .found = text("token ", token),
                 .expected =
                     vocab > 0 ? text("0 <= token < ", vocab, " (model.vocab)") : std::string("0 <= token < 2^31"),
-                .fix = "set model.vocab to the vocabulary that the file was made with, or check the file with `lamina "
-                       "data inspect`"});
+                .fix = "set model.vocab to the vocabulary that the file was made with, or make the file again (`lamina "
+                       "data inspect` reads it whole); a run goes on from its last checkpoint"});
         }
         out[done + i] = static_cast<std::int32_t>(token);
       }

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "detail/check.hpp"
-#include "detail/kokkos.hpp"
+#include "detail/parallel.hpp"
 #include "detail/math.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"

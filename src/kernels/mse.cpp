@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "detail/check.hpp"
-#include "detail/kokkos.hpp"
+#include "detail/parallel.hpp"
 #include "detail/simd.hpp"
 
 namespace lamina::kernels {

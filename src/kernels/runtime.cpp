@@ -37,6 +37,11 @@ Runtime::~Runtime() {
   Kokkos::finalize();
 }
 
+std::string kokkos_version() {
+  constexpr int v = detail::kokkos_version;
+  return text(v / 10000, '.', v / 100 % 100, '.', v % 100);
+}
+
 int threads() { return used; }
 
 void set_threads(int count) {

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "detail/check.hpp"
-#include "detail/kokkos.hpp"
+#include "detail/parallel.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
 

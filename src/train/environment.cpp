@@ -15,6 +15,7 @@
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/base/version.hpp"
+#include "lamina/train/signals.hpp"
 #include "train/detail/built_features.hpp"
 
 namespace lamina::train {
@@ -100,6 +101,7 @@ void reexecute_with_threads(Threads const& threads, char** arguments) {
   }
   if (!changed) return;
   ::setenv(cores_before, std::to_string(threads.cores).c_str(), 1);
+  StopSignals::hand_on();
   ::execv("/proc/self/exe", arguments);
   fail({.code = "train.environment.reexecute",
         .subject = "starting again with OMP_NUM_THREADS",

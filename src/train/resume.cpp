@@ -5,7 +5,8 @@
 
 namespace lamina::train {
 
-ResumeChanges check_resume(config::RunConfig const& before, config::RunConfig const& now) {
+ResumeChanges check_resume(config::RunConfig const& before, config::RunConfig const& now,
+                           TokenizerHashes const& tokenizer) {
   std::vector<ErrorInfo> problems;
   auto const refuse = [&](char const* code, char const* key, auto const& old, auto const& fresh) {
     if (old == fresh) return;
@@ -35,6 +36,16 @@ ResumeChanges check_resume(config::RunConfig const& before, config::RunConfig co
   if (a.custom != b.custom)
     refuse("model", "the model's own keys", std::string("other values"), std::string("changed"));
   refuse("tokenizer", "data.tokenizer", before.data.tokenizer, now.data.tokenizer);
+  bool const same_name = before.data.tokenizer == now.data.tokenizer;
+  if (same_name && !tokenizer.before.empty() && !tokenizer.now.empty() && tokenizer.before != tokenizer.now) {
+    problems.push_back({.code = "train.resume.tokenizer",
+                        .subject = text("data.tokenizer '", now.data.tokenizer, "' of ", now.run.dir),
+                        .found = text("a file of hash ", tokenizer.now, ": its content has changed"),
+                        .expected = text("hash ", tokenizer.before,
+                                         ", as in the checkpoint: other ids for the same "
+                                         "text would make the weights worthless"),
+                        .fix = "restore the file, choose another run.dir, or start anew with --fresh"});
+  }
   refuse("optimizer", "optimizer.kind", before.optimizer.kind, now.optimizer.kind);
   refuse("seed", "run.seed", before.run.seed, now.run.seed);
   fail_if_any(problems);

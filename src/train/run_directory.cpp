@@ -15,6 +15,7 @@
 
 #include "lamina/base/text.hpp"
 #include "lamina/base/version.hpp"
+#include "lamina/train/environment.hpp"
 
 extern char** environ;
 
@@ -145,6 +146,8 @@ void RunDirectory::write_record(std::vector<std::string> const& command_line, st
     if (entry.starts_with("SLURM_"))
       slurm[std::string(entry.substr(0, entry.find('=')))] = entry.substr(entry.find('=') + 1);
   }
+  ordered_json versions = ordered_json::object();
+  for (auto const& library : libraries()) versions[library.name] = library.version;
   auto const& build = build_information();
   record["starts"].push_back({{"time", now_text()},
                               {"command_line", command_line},
@@ -153,6 +156,7 @@ void RunDirectory::write_record(std::vector<std::string> const& command_line, st
                               {"git", build.git},
                               {"compiler", build.compiler},
                               {"options", build.options},
+                              {"libraries", versions},
                               {"hosts", hosts},
                               {"slurm", slurm},
                               {"plan_hash", plan_hash}});

@@ -7,7 +7,7 @@ namespace lamina::train {
 double learning_rate(config::RunConfig const& config, std::int64_t step) {
   auto const& schedule = config.lr_schedule;
   double const lr = config.optimizer.lr;
-  if (step < schedule.warmup_steps) {
+  if (step <= schedule.warmup_steps && schedule.warmup_steps > 0) {
     return lr * static_cast<double>(step) / static_cast<double>(schedule.warmup_steps);
   }
   if (schedule.kind == "constant") return lr;

@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
 
 #include "lamina/base/error.hpp"
 #include "lamina/base/hash.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/checkpoint/safetensors.hpp"
-#include "lamina/data/tokenizer.hpp"
 #include "lamina/kernels/for_each_part.hpp"
 #include "lamina/kernels/pack_weight.hpp"
 #include "lamina/train/environment.hpp"
@@ -183,46 +181,6 @@ void Session::sum_over_ranks(double* values, int count) {
   std::copy_n(values, count, control);
   executor_->run("control");
   std::copy_n(control, count, values);
-}
-
-void complete_model(config::RunConfig& config) {
-  auto& model = config.model;
-  if (model.kind == "gpt" && model.init != "random" && std::filesystem::is_directory(model.init)) {
-    auto const sizes = checkpoint::read_hf_config(model.init);
-    auto const take = [&](char const* key, std::int64_t& value, std::int64_t from, std::int64_t unset) {
-      if (value != unset && value != from) {
-        fail({.code = "models.gpt.init",
-              .subject = text("model.", key),
-              .found = text(value, " in the run file, ", from, " in ", model.init, "/config.json"),
-              .expected = "equal sizes",
-              .fix = text("leave model.", key, " out of the run file: the weights say it")});
-      }
-      value = from;
-    };
-    take("layers", model.layers, sizes.layers, 0);
-    take("hidden", model.hidden, sizes.hidden, 0);
-    take("heads", model.heads, sizes.heads, 0);
-    take("vocab", model.vocab, sizes.vocab, 0);
-    take("ff", model.ff, sizes.ff, 0);
-    // A shorter context takes the first of the learned positions.
-    if (model.context == 0 || model.context > sizes.context) take("context", model.context, sizes.context, 0);
-    model.tied = sizes.tied;
-  }
-  if (model.kind == "layers") return;
-  if (model.vocab == 0) {
-    constexpr std::int64_t bytes = 256;
-    if (config.data.kind == "synthetic") {
-      model.vocab = config.data.vocab > 0 ? config.data.vocab : bytes;
-    } else if (config.data.kind == "text") {
-      model.vocab = data::Tokenizer::open(config.data.tokenizer).vocab();
-    } else if (config.data.kind == "tokens") {
-      fail({.code = "config.model.vocab",
-            .subject = "model.vocab",
-            .found = "no value, and token files do not say their vocabulary",
-            .expected = "the number of tokens of the tokenizer that made the files",
-            .fix = "set model.vocab, e.g. 50257 for GPT-2's tokenizer, 256 for bytes"});
-    }
-  }
 }
 
 data::Sources open_data(config::RunConfig const& config) {

@@ -9,6 +9,7 @@
 #include "lamina/base/log.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/base/units.hpp"
+#include "lamina/data/tokenizer.hpp"
 #include "lamina/kernels/bench_gemm.hpp"
 #include "lamina/train/agree.hpp"
 #include "lamina/train/environment.hpp"
@@ -40,8 +41,12 @@ class Loop {
     return options_.stop_after_step > 0 ? std::min(options_.stop_after_step, config_.run.steps) : config_.run.steps;
   }
   void open_directory();
-  void start_or_resume();
+  /// False when a signal asked to stop before there was anything to do.
+  bool start_or_resume();
   ExitCode steps();
+  /// Collective: a signal that any rank has seen so far.
+  bool is_asked_to_stop() { return world_.all_max(StopSignals::received()) > 0; }
+  ExitCode stopped(std::string const& why);
   void log_step(std::int64_t step, detail::StepResult const& r);
   void check_numbers(std::int64_t step, detail::StepResult const& r);
   void evaluate_now(std::int64_t step);
@@ -82,6 +87,7 @@ class Loop {
   std::unique_ptr<MetricsLog> metrics_;
   std::unique_ptr<Session> session_;
   data::Sources sources_;
+  std::string tokenizer_hash_;
   std::int64_t step_ = 0, tokens_ = 0, saved_step_ = -1;
   std::int64_t data_origin_ = 0;  // of the feeder: samples already used, less those that steps of this size would use
   double peak_flops_ = 0;
@@ -97,15 +103,21 @@ void Loop::open_directory() {
   });
 }
 
-void Loop::start_or_resume() {
+bool Loop::start_or_resume() {
+  // Only rank 0's hash goes into the manifest; a node with another copy of the file is refused by its own comparison.
+  if (config_.data.kind == "text") tokenizer_hash_ = data::tokenizer_hash(config_.data.tokenizer);
   auto const earlier = checkpoint::peek(config_.run.dir, -1);
   if (earlier.any) {
-    auto const changes =
-        check_resume(config::parse(earlier.state.config, earlier.directory + "/config", {}, custom_), config_);
+    auto const changes = check_resume(config::parse(earlier.state.config, earlier.directory + "/config", {}, custom_),
+                                      config_, {.before = earlier.state.tokenizer_hash, .now = tokenizer_hash_});
     if (lead()) {
       for (auto const& change : changes.accepted) log::info(change);
       for (auto const& change : changes.warnings) log::warn(change);
     }
+  }
+  if (is_asked_to_stop()) {  // before the memory and the checkpoint, which can take a while
+    if (earlier.any) step_ = earlier.state.step;
+    return false;
   }
   Session::Options const options{
       .purpose = plan::Purpose::train, .registered = options_.registered, .generate = {}, .threads = options_.threads};
@@ -126,6 +138,7 @@ void Loop::start_or_resume() {
   } else {
     session_->initialise();
   }
+  return true;
 }
 
 void Loop::log_step(std::int64_t step, detail::StepResult const& r) {
@@ -194,7 +207,8 @@ void Loop::save(std::int64_t step, bool last) {
       .seed = config_.run.seed,
       .data_position = data_origin_ + step * config_.batch.global,
       .config = config::print(config_, custom_),
-      .layout = text("dp=", config_.mesh.dp, " tp=", config_.mesh.tp, " pp=", config_.mesh.pp)};
+      .layout = text("dp=", config_.mesh.dp, " tp=", config_.mesh.tp, " pp=", config_.mesh.pp),
+      .tokenizer_hash = tokenizer_hash_};
   checkpoint::Options const options{
       .files = config_.checkpoint.files, .keep = config_.checkpoint.keep, .keep_every = config_.checkpoint.keep_every};
   try {
@@ -219,6 +233,15 @@ void Loop::save(std::int64_t step, bool last) {
   }
 }
 
+ExitCode Loop::stopped(std::string const& why) {
+  if (lead()) {
+    log::info("stopped by ", why, step_ > 0 ? text(" after step ", step_) : std::string(" before the first step"),
+              "; start again with the same run file to go on");
+  }
+  status("stopped", ExitCode::stopped_early, why);
+  return ExitCode::stopped_early;
+}
+
 ExitCode Loop::steps() {
   detail::Stepper stepper(*session_, *sources_.train, data_origin_);
   while (step_ < goal()) {
@@ -236,9 +259,7 @@ ExitCode Loop::steps() {
       save(step_, true);
       auto const why =
           r.stop == detail::deadline_stop ? std::string("the deadline of --max-hours") : std::string("a signal");
-      if (lead()) log::info("stopped by ", why, " after step ", step_, "; start again with the same run file to go on");
-      status("stopped", ExitCode::stopped_early, why);
-      return ExitCode::stopped_early;
+      return stopped(why);
     }
     if (step_ < goal() && save_is_due(step_)) save(step_, false);
   }
@@ -248,11 +269,11 @@ ExitCode Loop::steps() {
 }
 
 ExitCode Loop::run() {
-  StopSignals const signals;  // from here on: one that comes while data are opened stops after the first step
+  StopSignals const signals;  // of a caller who has none; lamina train has them from its start
   open_directory();
   try {
     on_lead(world_, [&] { status("running", ExitCode::ok, ""); });
-    start_or_resume();
+    if (!start_or_resume()) return stopped("a signal");
     if (step_ >= goal()) {
       if (lead()) {
         log::info("nothing to do: ", config_.run.dir, " is at step ", step_, " of ", config_.run.steps,
@@ -271,6 +292,8 @@ ExitCode Loop::run() {
       directory_->write_record(options_.command_line, options_.hosts, hex(session_->plan_hash()));
       metrics_ = std::make_unique<MetricsLog>(directory_->path(), step_, config_.log.tensorboard);
     });
+    // Nothing has changed since the checkpoint that was resumed, or since the start: there is nothing to save.
+    if (is_asked_to_stop()) return stopped("a signal");
     return steps();
   } catch (Error const& e) {
     failed(e.exit_code(), text(e.info().code, ": ", e.info().subject, ": ", e.info().found));

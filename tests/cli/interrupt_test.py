@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import signal
+import sys
 import time
 
 from support import PROGRAM, Case, main
@@ -36,6 +37,25 @@ class Interrupt(Case):
             self.path("run/metrics.jsonl").unlink()
         step = self.read_json("run/status.json")["step"]
         self.assertIn(f"resuming after step {step}", self.lamina("train", "run.toml", *LONG, "--steps", step + 1).err)
+
+    def test_a_signal_that_comes_before_the_first_step_is_not_lost(self):
+        # It waits when the program begins, as if it came the moment after.
+        code = "import os, signal as s, sys; s.pthread_sigmask(s.SIG_BLOCK, [s.SIGTERM]); os.kill(os.getpid(), s.SIGTERM)"
+        early = (sys.executable, "-c", code + "; os.execv(sys.argv[1], sys.argv[1:])")
+        err = self.finish(self.start("train", "run.toml", wrapper=early), 75).err
+        self.assertIn("stopped by a signal before the first step", err)
+        self.assertEqual(self.read_json("run/status.json")["state"], "stopped")
+        self.assertFalse(self.path("run/checkpoints").exists())
+        self.lamina("train", "run.toml", "--steps", "2")
+        # One rank of two: all stop, and the checkpoint that is there stays the newest.
+        script = """[ "$OMPI_COMM_WORLD_RANK" = 1 ] && exec "$0" -c "$1" "$2" "$3" "$4"; exec "$2" "$3" "$4\""""
+        two = ("mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "2", "sh", "-c", script, early[0], early[2])
+        err = self.finish(self.start("train", "run.toml", wrapper=two), 75).err
+        self.assertIn("stopped by a signal after step 2", err)
+        self.assertEqual(self.read_json("run/status.json")["step"], 2)
+        self.assertIn("before a rank was started", self.finish(
+            self.start("train", "run.toml", "--ranks", "2", wrapper=early), 75).err)
+        self.assertIn("resuming after step 2", self.lamina("train", "run.toml").err)
 
     def test_mpirun_forwards_sigusr1_to_all_ranks(self):
         process = self.running("--ranks", "2")  # the process has become mpirun

@@ -45,8 +45,10 @@ class Tools(Case):
         self.assertTrue(any(r["gbytes_per_s"] > 0 for r in rows))
 
     def test_the_doctor_examines(self):
-        checks = {c["check"] for c in self.lamina("doctor", "--json").json()}
-        self.assertLessEqual({"version", "instruction set", "cores", "memory", "disk"}, checks)
+        checks = {c["check"]: c["value"] for c in self.lamina("doctor", "--json").json()}
+        self.assertLessEqual({"version", "instruction set", "cores", "memory", "disk"}, set(checks))
+        for library in ("MPI", "HDF5", "Kokkos", "oneDNN"):
+            self.assertRegex(checks[library], r"^(none|\S.*\d+\.\d+|\d+\.\d+\S*)$")
         self.assertIn("instruction set", self.lamina("doctor").out)
 
 

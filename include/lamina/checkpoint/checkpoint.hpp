@@ -26,6 +26,7 @@ struct State {
   std::int64_t data_position = 0;  ///< samples consumed
   std::string config;              ///< resolved run file
   std::string layout;              ///< mesh in words
+  std::string tokenizer_hash{};    ///< data::tokenizer_hash of what made the tokens; "" when unknown or bytes
 };
 
 struct Options {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -191,8 +192,8 @@ struct Guard {
 };
 
 struct Watchdog {
-  double report_seconds = 30;  // file: report = "30 s"
-  double abort_seconds = 600;  // file: abort = "10 min"
+  double report_seconds = 0;  // file: report = "30 s"; 0: never
+  double abort_seconds = 0;   // file: abort = "10 min"; 0: never
   friend bool operator==(Watchdog const&, Watchdog const&) = default;
 };
 
@@ -201,6 +202,12 @@ struct Log {
   bool tensorboard = true;
   std::vector<std::int64_t> trace_steps;
   friend bool operator==(Log const&, Log const&) = default;
+};
+
+/// Where the run file (or --set) gives a key: "model.tied" -> "run.toml:12:8". Defaults are not there. Equal values are
+/// equal wherever they come from, so this takes no part in comparisons.
+struct Given : std::map<std::string, std::string> {
+  friend bool operator==(Given const&, Given const&) { return true; }
 };
 
 struct RunConfig {
@@ -222,6 +229,7 @@ struct RunConfig {
   Guard guard;
   Watchdog watchdog;
   Log log;
+  Given given;
   friend bool operator==(RunConfig const&, RunConfig const&) = default;
 };
 
@@ -246,9 +254,11 @@ RunConfig parse(std::string const& text, std::string const& file_name, std::vect
 /// Reads a file and parses it. @throws Error "config.file.*" when it cannot be read (exit 2).
 RunConfig load(std::string const& path, std::vector<std::string> const& overrides = {},
                std::vector<CustomModel> const& custom = {});
+/// What a run is resolved for. Only training gives every replica a share of the global batch.
+enum class Work : std::uint8_t { training, evaluation };
 /// Fills what depends on other values: ff, decay_steps, min, dp, global from per_replica; checks what needs the world
-/// size (mesh product, batch divisibility) and lists the values that fit.
-void resolve(RunConfig& config, std::int64_t world_size);
+/// size (mesh product; for training, a sample for every replica) and lists the values that fit.
+void resolve(RunConfig& config, std::int64_t world_size, Work work = Work::training);
 /// The resolved file: every key, in the order of the README, itself a valid run file. parse(print(c)) == c.
 std::string print(RunConfig const& config, std::vector<CustomModel> const& custom = {});
 

@@ -56,9 +56,17 @@ struct Sources {
   std::int64_t vocab = 0;                ///< of the tokenizer; 0 when the files do not say
 };
 
-/// Opens the data of a run: files (globs expanded, in given then name order), checked whole where that is cheap, or
-/// what the run file describes. @throws Error "data.*" (exit 3).
-Sources open(config::Data const& config, Demand const& demand);
+/// How much of a token file `open` reads to check its ids.
+struct CheckLimits {
+  std::int64_t whole_bytes = std::int64_t{64} << 20;  ///< files up to this size: all of it
+  std::int64_t end_bytes = std::int64_t{1} << 20;     ///< larger ones: this much of either end
+};
+
+/// Opens the data of a run: files (globs expanded, in given then name order), or what the run file describes. Tokens at
+/// or above `demand.vocab` are refused with file and offset ("data.tokens.range", exit 3): at once where `limits` have
+/// them read, elsewhere when a sample is read, before anything is computed with it. A Megatron dataset that is listed
+/// or matched by both of its names counts once. @throws Error "data.*" (exit 3).
+Sources open(config::Data const& config, Demand const& demand, CheckLimits const& limits = {});
 
 /// The sample at a position of the training order: position = (step - 1) * global + index in the step. Epochs wrap;
 /// with `shuffle` each epoch is its own permutation of all samples, computed by a counter-based cipher (no table in

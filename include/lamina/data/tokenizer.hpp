@@ -32,6 +32,10 @@ class Tokenizer {
   std::shared_ptr<Impl const> impl_;
 };
 
+/// 32 hex digits of XXH3 over the tokenizer.json that `spec` names; "" for "bytes": what tells whether a tokenizer has
+/// changed under its path. @throws Error "data.file.*".
+std::string tokenizer_hash(std::string const& spec);
+
 /// A whole file as bytes. @throws Error "data.file.*".
 std::string read_text(std::string const& path);
 

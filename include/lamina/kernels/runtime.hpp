@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 namespace lamina::kernels {
 
 /// The threads that kernels run on. One object per process, made by the thread that will call the kernels, after the
@@ -13,6 +15,9 @@ class Runtime {
   Runtime(Runtime const&) = delete;
   Runtime& operator=(Runtime const&) = delete;
 };
+
+/// Of the Kokkos that kernels were built with: "4.7.1". Needs no Runtime.
+std::string kokkos_version();
 
 /// Threads that kernels use now; scratch is planned for this number.
 int threads();

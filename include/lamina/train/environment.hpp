@@ -13,6 +13,13 @@ namespace lamina::train {
 /// @throws Error "train.environment.instruction_set" (exit 4) naming the build's -march and the missing features.
 void require_instruction_set();
 
+/// A library that a run depends on, with its version as loaded, "none" in a build without it.
+struct Library {
+  std::string name, version;
+};
+/// MPI, HDF5, Kokkos, oneDNN. Needs neither MPI_Init nor a kernels::Runtime, but the instruction set checked.
+std::vector<Library> libraries();
+
 /// How many threads this process may use, before MPI is there.
 struct Threads {
   int cores = 1;        ///< in the binding mask

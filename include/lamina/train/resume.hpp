@@ -13,7 +13,14 @@ struct ResumeChanges {
   std::vector<std::string> warnings;  ///< what makes it another training: learning rate, optimizer, data files, batch
 };
 
-/// @throws Error "train.resume.<what>" (exit 3) when model, tokenizer, optimizer kind or seed changed.
-ResumeChanges check_resume(config::RunConfig const& before, config::RunConfig const& now);
+/// data::tokenizer_hash then and now; "" says nothing.
+struct TokenizerHashes {
+  std::string before, now;
+};
+
+/// @throws Error "train.resume.<what>" (exit 3) when model, tokenizer (its name, or the content of its file),
+/// optimizer kind or seed changed.
+ResumeChanges check_resume(config::RunConfig const& before, config::RunConfig const& now,
+                           TokenizerHashes const& tokenizer = {});
 
 }  // namespace lamina::train

@@ -79,8 +79,10 @@ class Session {
   std::int64_t parameter_count_ = 0, position_count_ = 0, resident_before_ = 0;
 };
 
-/// Fills the sizes of the model from a Hugging Face directory when `model.init` names one, and the vocabulary from the
-/// tokenizer. Before `resolve`.
+/// Fills the sizes of the model and `tied` from the config.json of a Hugging Face model when `model.init` names its
+/// directory, or a file in it, and the vocabulary from the tokenizer. Before `resolve`.
+/// @throws Error "models.gpt.init", all at once with their lines, for values of the run file that contradict the
+/// weights: other sizes or `tied` where they are given, and what no GPT-2 of Hugging Face has (post-norm, relu, ...).
 void complete_model(config::RunConfig& config);
 
 /// The data of a completed run as its model takes them. @throws Error "data.*".

@@ -24,7 +24,8 @@ struct TrainOptions {
 /// Trains a resolved run: start or resume, steps, metrics, evaluation, checkpoints, signals. Collective.
 /// Determinism: as run.determinism says; a resumed run repeats the uninterrupted one bit by bit at the same number of
 /// ranks.
-/// @returns ok when the asked step was reached, stopped_early after a signal or deadline (a checkpoint was written).
+/// @returns ok when the asked step was reached, stopped_early after a signal or deadline (a checkpoint was written,
+/// unless it came before the first step of this start).
 /// @throws Error with the exit code of its kind; status.json says why.
 ExitCode train(config::RunConfig const& config, comm::Communicator world, TrainOptions const& options);
 

@@ -75,6 +75,8 @@ std::vector<std::string> names_in(std::string_view section);
 
 /// "gpt|layers" -> {"gpt", "layers"}
 std::vector<std::string> words_of(std::string_view choices);
+/// The words of Kind::choice that are not refused for now.
+std::vector<std::string> available_choices(Key const& key);
 
 /// Values of [model] or [data] that the kind has no use for; registered models may use any.
 bool is_of_kind(Key const& key, RunConfig const& config);

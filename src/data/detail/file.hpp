@@ -27,7 +27,8 @@ class File {
   std::int64_t bytes_ = 0;
 };
 
-/// Paths that match the patterns: patterns in the given order, matches of each in name order.
+/// Paths that match the patterns: patterns in the given order, matches of each in name order. A leading "~" is a home
+/// directory; a name that exists as written is no pattern.
 /// @throws Error "data.files.none" for a pattern without a match, with a near name if there is one.
 std::vector<std::string> expand(std::vector<std::string> const& patterns);
 

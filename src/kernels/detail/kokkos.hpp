@@ -7,6 +7,8 @@
 
 namespace lamina::kernels::detail {
 
+constexpr int kokkos_version = KOKKOS_VERSION;  ///< 10000 * major + 100 * minor + patch
+
 /// Where blocked kernels run: the host's threads, also in a build for GPUs.
 using Exec = Kokkos::DefaultHostExecutionSpace;
 

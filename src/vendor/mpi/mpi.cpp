@@ -4,6 +4,7 @@
 #define MPICH_SKIP_MPICXX 1
 #include <mpi.h>
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
@@ -90,6 +91,17 @@ struct Requests::State {
 };
 
 bool available() noexcept { return true; }
+
+std::string version() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> words{};
+  int length = 0;
+  LAMINA_MPI(MPI_Get_library_version(words.data(), &length));
+  // What follows is where and how it was built: "Open MPI v4.1.4, package: ...", "MPICH Version:      4.0.2\nMPICH
+  // ...".
+  std::string const all(words.data(), static_cast<std::size_t>(length));
+  return all.substr(0, all.find_first_of(",\n"));
+}
+
 bool inside_call() noexcept { return calls_deep > 0; }
 
 bool initialised() noexcept {

@@ -3,14 +3,18 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 /// MPI as the library wants to see it: handles that free themselves, errors as exceptions, no policy.
 /// Every function throws Error "vendor.mpi.call" when MPI refuses, "vendor.mpi.missing" in a build without MPI.
 namespace lamina::mpi {
 
-/// False in a build without MPI: then nothing below may be called, `inside_call`, `initialised` and `abort` excepted.
+/// False in a build without MPI: then nothing below may be called, `version`, `inside_call`, `initialised` and `abort`
+/// excepted.
 bool available() noexcept;
+/// The library's own words: "Open MPI v4.1.4"; "none" in a build without MPI. Also before `initialise`.
+std::string version();
 /// MPI_Init_thread(MPI_THREAD_MULTIPLE) on the first call; MPI_Finalize follows once, when the process exits.
 void initialise();
 bool initialised() noexcept;

@@ -22,6 +22,7 @@ struct Comm::Raw {};
 struct Requests::State {};
 
 bool available() noexcept { return false; }
+std::string version() { return "none"; }
 void initialise() { missing(); }
 bool initialised() noexcept { return false; }
 bool inside_call() noexcept { return false; }

@@ -50,9 +50,12 @@ std::string replaced(std::string s, std::string const& from, std::string const& 
 }
 
 TEST(Manifest, parses_what_it_prints) {
-  auto const m = sample();
+  auto m = sample();
+  EXPECT_EQ(parse_manifest(print(m), "m").state.tokenizer_hash, "");
+  m.state.tokenizer_hash = hex(hash128("a tokenizer.json"));
   auto const s = print(m);
   auto const back = parse_manifest(s, "m");
+  EXPECT_EQ(back.state.tokenizer_hash, m.state.tokenizer_hash);
   EXPECT_EQ(print(back), s);
   EXPECT_EQ(back.state.step, 12);
   EXPECT_EQ(back.state.tokens, 12'000);

@@ -35,7 +35,7 @@ TEST(Print, writes_every_key_in_the_order_of_the_table) {
       printed,
       HasSubstr("\n[lr_schedule]\nkind = \"cosine\"\nwarmup_steps = 0\ndecay_steps = \"auto\"\nmin = \"auto\"\n"));
   EXPECT_THAT(printed, HasSubstr("bucket = \"25 MiB\"\n"));
-  EXPECT_THAT(printed, HasSubstr("abort = \"10 min\"\n"));
+  EXPECT_THAT(printed, HasSubstr("abort = \"0 s\"\n"));
   EXPECT_THAT(printed, HasSubstr("zero = 0\n"));
 }
 

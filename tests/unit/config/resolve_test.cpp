@@ -69,6 +69,9 @@ TEST(Resolve, every_replica_needs_a_sample) {
   EXPECT_THAT(resolve_problem(sample(), 9),
               AllOf(HasSubstr("batch.global >= mesh.dp"), HasSubstr("start at most 8 ranks")));
   EXPECT_EQ(resolve_problem(sample(), 8), "");
+  auto c = sample();
+  config::resolve(c, 9, config::Work::evaluation);
+  EXPECT_EQ(c.mesh.dp, 9) << "an evaluation shares out the validation set, not the batch";
   EXPECT_EQ(resolve_problem(sample(), 3), "") << "a batch need not divide by the replicas";
 }
 

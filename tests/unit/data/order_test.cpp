@@ -126,7 +126,7 @@ TEST(Feeder, goes_on_where_smaller_steps_have_stopped) {
   Feeder feeder(source, 6, 6, 0, 1, false, 0, 5 * 4 - 5 * 6);
   std::vector<std::int32_t> inputs(12), targets(12);
   for (std::int64_t const step : {6, 7, 12}) {
-    feeder.read(step, 0, inputs, targets);
+    read(feeder, step, 0, inputs, targets);
     EXPECT_EQ(inputs[0], ((20 + (step - 6) * 6) % 50) * 100);
   }
 }

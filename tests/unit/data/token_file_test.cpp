@@ -100,6 +100,7 @@ TEST_F(TokenFiles, that_are_malformed_are_refused_with_file_and_offset) {
   EXPECT_EQ(llmc_error(llmc(20240520, 2, 7, raw(seven_))), "data.llmc.version");
   EXPECT_EQ(llmc_error(llmc(20240801, 1, 7, raw(seven_))), "data.llmc.version");
   EXPECT_EQ(llmc_error(llmc(20240520, 1, -1, raw(seven_))), "data.llmc.count");
+  EXPECT_EQ(llmc_error(llmc(20240520, 1, 0, "")), "data.llmc.count");
   EXPECT_EQ(llmc_error(llmc(20240520, 1, 8, raw(seven_))), "data.llmc.size");
   EXPECT_EQ(llmc_error(llmc(20240520, 1, 6, raw(seven_))), "data.llmc.size");
   EXPECT_EQ(llmc_error(llmc(20240522, 1, 7, raw(seven_))), "data.llmc.eval_file");
@@ -113,6 +114,12 @@ TEST_F(TokenFiles, of_megatron_have_every_part_of_the_index_checked) {
   EXPECT_EQ(megatron_error([](Index& i) { i.sequences = ~std::uint64_t{0}; }), "data.megatron.count");
   EXPECT_EQ(megatron_error([](Index& i) { i.boundaries = std::uint64_t{1} << 62; }), "data.megatron.count");
   EXPECT_EQ(megatron_error([](Index& i) { i.sequences = 2; }), "data.megatron.size");
+  EXPECT_EQ(megatron_error([](Index& i) { i.boundaries = 2; }), "data.megatron.size");
+  // Counts that agree with the size of the file, and with nothing else.
+  EXPECT_EQ(megatron_error([](Index& i) { i.boundaries = 0, i.documents = {}; }), "data.megatron.count");
+  EXPECT_EQ(megatron_error([](Index& i) { i.boundaries = 1, i.documents = {0}; }), "data.megatron.document");
+  EXPECT_EQ(megatron_error([](Index& i) { i.sequences = 0, i.lengths = {}, i.offsets = {}; }), "data.megatron.count");
+  EXPECT_EQ(megatron_error([](Index& i) { i.lengths = {0, 0, 0}, i.offsets = {0, 0, 0}; }), "data.megatron.tokens");
   EXPECT_EQ(megatron_error([](Index& i) { i.lengths[1] = -1; }), "data.megatron.length");
   EXPECT_EQ(megatron_error([](Index& i) { i.offsets[2] = 4; }), "data.megatron.offset");
   EXPECT_EQ(megatron_error([](Index& i) { i.documents[0] = 1; }), "data.megatron.document");

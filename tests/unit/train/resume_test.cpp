@@ -55,5 +55,18 @@ TEST(Resume, refuses_another_model_tokenizer_optimizer_or_seed_all_at_once) {
   }
 }
 
+TEST(Resume, refuses_another_tokenizer_under_the_same_name) {
+  auto run = some_run();
+  run.data.kind = "text", run.data.tokenizer = "/t.json";
+  auto const error = test::error_of([&] { check_resume(run, run, {.before = "aa", .now = "bb"}); });
+  EXPECT_EQ(error.code, "train.resume.tokenizer");
+  EXPECT_EQ(exit_code_of(error.code), ExitCode::bad_input);
+  for (auto const* part : {"/t.json", "bb", "aa"}) {
+    EXPECT_NE((error.subject + error.found + error.expected).find(part), std::string::npos) << part;
+  }
+  EXPECT_TRUE(check_resume(run, run, {.before = "aa", .now = "aa"}).warnings.empty());
+  EXPECT_TRUE(check_resume(run, run, {.before = "", .now = "bb"}).warnings.empty());  // of an earlier version
+}
+
 }  // namespace
 }  // namespace lamina::train

@@ -1,5 +1,6 @@
 #include "lamina/train/run_directory.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@ namespace lamina::train {
 namespace {
 
 using nlohmann::json;
+using ::testing::ContainsRegex;
 
 TEST(RunDirectory, is_made_and_holds_config_record_and_status) {
   test::TemporaryDirectory const dir;
@@ -29,6 +31,10 @@ TEST(RunDirectory, is_made_and_holds_config_record_and_status) {
   ASSERT_EQ(record["starts"].size(), 2u);
   EXPECT_EQ(record["starts"][0]["hosts"], (json{"n1", "n2"}));
   EXPECT_EQ(record["starts"][1]["plan_hash"], "def");
+  for (auto const* library : {"MPI", "HDF5", "Kokkos", "oneDNN"}) {
+    EXPECT_THAT(record["starts"][1]["libraries"].value(library, ""), ContainsRegex("^none$|[0-9]+[.][0-9]+"))
+        << library;
+  }
   auto const status = json::parse(test::read_file(path + "/status.json"));
   EXPECT_EQ(status["state"], "failed");
   EXPECT_EQ(status["exit_code"], 6);

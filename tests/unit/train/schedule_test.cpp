@@ -35,10 +35,11 @@ TEST(LearningRate, can_fall_in_a_line_or_stay) {
   EXPECT_DOUBLE_EQ(learning_rate(schedule("constant", 4, 100), 2), 0.5);
 }
 
-TEST(LearningRate, survives_a_warm_up_as_long_as_the_decay) {
+TEST(LearningRate, reaches_its_peak_in_a_warm_up_as_long_as_the_decay) {
   auto const c = schedule("cosine", 10, 10);
   EXPECT_DOUBLE_EQ(learning_rate(c, 9), 0.9);
-  EXPECT_DOUBLE_EQ(learning_rate(c, 10), 0.1);
+  EXPECT_DOUBLE_EQ(learning_rate(c, 10), 1.0);
+  EXPECT_DOUBLE_EQ(learning_rate(c, 11), 0.1);
 }
 
 }  // namespace
