@@ -1,5 +1,5 @@
 #include "bench.hpp"
-#include "lamina/kernels/gelu.hpp"
+#include "lamina/kernels/activation.hpp"
 
 namespace lamina {
 namespace {

@@ -5,10 +5,10 @@
 
 #include "detail/elementwise.hpp"
 #include "lamina/base/text.hpp"
+#include "lamina/kernels/activation.hpp"
 #include "lamina/kernels/adamw.hpp"
 #include "lamina/kernels/attention.hpp"
 #include "lamina/kernels/bench_gemm.hpp"
-#include "lamina/kernels/gelu.hpp"
 #include "lamina/kernels/layer_norm.hpp"
 #include "lamina/kernels/square_norm.hpp"
 
@@ -103,10 +103,10 @@ std::vector<KernelBenchRow> bench_kernels(double seconds) {
                              .rstd = o.make(DType::f32, {rows})};
     add("layer_norm", text("[", rows, ", ", d, "]"), dtype, 0, static_cast<double>(rows * d) * (4 + item),
         [&] { layer_norm(compute, norm); });
-    GeluArgs const g{.z = o.make(dtype, {rows, ff}), .y = o.make(dtype, {rows, ff})};
+    ActivationArgs const g{.z = o.make(dtype, {rows, ff}), .y = o.make(dtype, {rows, ff})};
     add("gelu", text("[", rows, ", ", ff, "]"), dtype, 0, static_cast<double>(rows * ff) * 2 * item,
         [&] { gelu(compute, g); });
-    GeluGradArgs const gg{.dy = o.make(dtype, {rows, ff}), .z = g.z, .dz = g.y};
+    ActivationGradArgs const gg{.dy = o.make(dtype, {rows, ff}), .z = g.z, .dz = g.y};
     add("gelu_grad", text("[", rows, ", ", ff, "]"), dtype, 0, static_cast<double>(rows * ff) * 3 * item,
         [&] { gelu_grad(compute, gg); });
     for (auto const t : {tokens, std::int64_t{1024}}) {

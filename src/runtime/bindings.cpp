@@ -8,6 +8,7 @@
 #include "detail/operands.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
+#include "lamina/kernels/activation.hpp"
 #include "lamina/kernels/adamw.hpp"
 #include "lamina/kernels/add.hpp"
 #include "lamina/kernels/attention.hpp"
@@ -16,7 +17,6 @@
 #include "lamina/kernels/dropout.hpp"
 #include "lamina/kernels/embedding.hpp"
 #include "lamina/kernels/fill.hpp"
-#include "lamina/kernels/gelu.hpp"
 #include "lamina/kernels/head_loss.hpp"
 #include "lamina/kernels/layer_norm.hpp"
 #include "lamina/kernels/linear.hpp"
@@ -26,7 +26,6 @@
 #include "lamina/kernels/loss_sum.hpp"
 #include "lamina/kernels/mse.hpp"
 #include "lamina/kernels/pack_weight.hpp"
-#include "lamina/kernels/relu.hpp"
 #include "lamina/kernels/select_token.hpp"
 #include "lamina/kernels/sgd.hpp"
 #include "lamina/kernels/slice.hpp"
@@ -198,16 +197,22 @@ Kernel bind_linear_grad_weight(Operands& o) {
                               .accumulate = o.accumulate()});
 }
 
-Kernel bind_gelu(Operands& o) { return o.kernel<k::gelu, k::gelu_reference>(k::GeluArgs{.z = o.in(), .y = o.out()}); }
-
-Kernel bind_gelu_grad(Operands& o) {
-  return o.kernel<k::gelu_grad, k::gelu_grad_reference>(k::GeluGradArgs{.dy = o.in(), .z = o.in(), .dz = o.out()});
+Kernel bind_gelu(Operands& o) {
+  return o.kernel<k::gelu, k::gelu_reference>(k::ActivationArgs{.z = o.in(), .y = o.out()});
 }
 
-Kernel bind_relu(Operands& o) { return o.kernel<k::relu, k::relu_reference>(k::ReluArgs{.z = o.in(), .y = o.out()}); }
+Kernel bind_gelu_grad(Operands& o) {
+  return o.kernel<k::gelu_grad, k::gelu_grad_reference>(
+      k::ActivationGradArgs{.dy = o.in(), .z = o.in(), .dz = o.out()});
+}
+
+Kernel bind_relu(Operands& o) {
+  return o.kernel<k::relu, k::relu_reference>(k::ActivationArgs{.z = o.in(), .y = o.out()});
+}
 
 Kernel bind_relu_grad(Operands& o) {
-  return o.kernel<k::relu_grad, k::relu_grad_reference>(k::ReluGradArgs{.dy = o.in(), .z = o.in(), .dz = o.out()});
+  return o.kernel<k::relu_grad, k::relu_grad_reference>(
+      k::ActivationGradArgs{.dy = o.in(), .z = o.in(), .dz = o.out()});
 }
 
 Kernel bind_attention(Operands& o) {

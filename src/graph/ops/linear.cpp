@@ -44,58 +44,53 @@ Shape infer_product(std::string_view kind, LinearAttrs const& a, std::span<Tenso
   return detail::concat(detail::slice(in[0].shape, 0, a.rows_dims), n);
 }
 
-std::int64_t rows_of(LinearAttrs const& a, TensorSpec const& x) { return x.shape.count(0, a.rows_dims); }
-
-std::int64_t weight_scratch(LinearAttrs const& a, TensorSpec const& weight, DType compute, int threads) {
-  auto const library = detail::library_bytes(threads);
-  if (weight.dtype == DType::u8) return library;
-  auto const& w = weight.shape;
-  int const n_dims = w.ndim() - a.contract;
-  return library + packed_weight_bytes(w.count(0, n_dims), w.count(n_dims, w.ndim()), compute);
-}
-
 }  // namespace
 
-Linear::Linear(LinearAttrs attrs) : attrs_(attrs) { require_linear(kind(), attrs); }
+Cost WeightProduct::cost(std::span<TensorSpec const> in) const {
+  return detail::cost_of(*this, in, 2 * in[0].shape.count(0, attrs_.rows_dims) * in[1].count());
+}
+
+std::int64_t WeightProduct::scratch_bytes(std::span<TensorSpec const> in, int threads) const {
+  auto const library = detail::library_bytes(threads);
+  auto const& w = in[1];
+  if (w.dtype == DType::u8) return library;
+  int const n_dims = w.shape.ndim() - attrs_.contract;
+  return library + packed_weight_bytes(w.shape.count(0, n_dims), w.shape.count(n_dims, w.shape.ndim()), in[0].dtype);
+}
+
+Linear::Linear(LinearAttrs attrs) : WeightProduct(attrs) { require_linear(kind(), attrs); }
 
 Attributes Linear::attributes() const {
-  return linear_attributes(attrs_)
-      .set("bias", std::int64_t{attrs_.bias})
-      .set("dtype", std::string(name_of(attrs_.dtype)));
+  return linear_attributes(attrs())
+      .set("bias", std::int64_t{attrs().bias})
+      .set("dtype", std::string(name_of(attrs().dtype)));
 }
 
 std::vector<TensorSpec> Linear::infer(std::span<TensorSpec const> in) const {
-  return {{attrs_.dtype, infer_product(kind(), attrs_, in)}};
+  return {{attrs().dtype, infer_product(kind(), attrs(), in)}};
 }
 
 void Linear::differentiate(GradBuilder& g) const {
   auto const compute = g.in_spec(0).dtype;
   int const dy = g.cast(g.grad(0), compute);
-  if (g.needs(1) || (attrs_.bias && g.needs(2))) {
+  if (g.needs(1) || (attrs().bias && g.needs(2))) {
     std::vector<int> targets{g.target(1)};
-    if (attrs_.bias) targets.push_back(g.target(2));
-    g.apply(std::make_shared<LinearGradWeight>(attrs_), {dy, g.in(0)}, targets);
+    if (attrs().bias) targets.push_back(g.target(2));
+    g.apply(std::make_shared<LinearGradWeight>(attrs()), {dy, g.in(0)}, targets);
   }
   if (!g.needs(0)) return;
-  auto attrs = attrs_;
-  attrs.dtype = compute;
-  g.contribute(0, g.apply(std::make_shared<LinearGradInput>(attrs), {dy, g.in(1)})[0]);
+  auto like = attrs();
+  like.dtype = compute;
+  g.contribute(0, g.apply(std::make_shared<LinearGradInput>(like), {dy, g.in(1)})[0]);
 }
 
 ShardRule Linear::shard_rule() const {
-  auto const rows = rows_letters(attrs_), k = k_letters(attrs_);
-  return {text(rows, k, ",*", k, attrs_.bias ? ",+* -> " : " -> ", rows, '*')};
+  auto const rows = rows_letters(attrs()), k = k_letters(attrs());
+  return {text(rows, k, ",*", k, attrs().bias ? ",+* -> " : " -> ", rows, '*')};
 }
 
-Cost Linear::cost(std::span<TensorSpec const> in) const {
-  return detail::cost_of(*this, in, 2 * rows_of(attrs_, in[0]) * in[1].count());
-}
-
-std::int64_t Linear::scratch_bytes(std::span<TensorSpec const> in, int threads) const {
-  return weight_scratch(attrs_, in[1], in[0].dtype, threads);
-}
-
-LinearGelu::LinearGelu(LinearAttrs attrs, std::string activation) : attrs_(attrs), activation_(std::move(activation)) {
+LinearGelu::LinearGelu(LinearAttrs attrs, std::string activation)
+    : WeightProduct(attrs), activation_(std::move(activation)) {
   require_linear(kind(), attrs);
   if (activation_ == "gelu" || activation_ == "relu") return;
   fail({.code = "graph.linear_gelu.activation",
@@ -106,61 +101,45 @@ LinearGelu::LinearGelu(LinearAttrs attrs, std::string activation) : attrs_(attrs
 }
 
 Attributes LinearGelu::attributes() const {
-  return linear_attributes(attrs_)
-      .set("bias", std::int64_t{attrs_.bias})
-      .set("dtype", std::string(name_of(attrs_.dtype)))
+  return linear_attributes(attrs())
+      .set("bias", std::int64_t{attrs().bias})
+      .set("dtype", std::string(name_of(attrs().dtype)))
       .set("activation", activation_);
 }
 
 std::vector<TensorSpec> LinearGelu::infer(std::span<TensorSpec const> in) const {
-  TensorSpec const y{attrs_.dtype, infer_product(kind(), attrs_, in)};
-  Inputs(kind(), in, {"x", "w", attrs_.bias ? "bias" : ""}).dtype(0, {attrs_.dtype});
+  TensorSpec const y{attrs().dtype, infer_product(kind(), attrs(), in)};
+  Inputs(kind(), in, {"x", "w", attrs().bias ? "bias" : ""}).dtype(0, {attrs().dtype});
   return {y, y};
 }
 
 ShardRule LinearGelu::shard_rule() const {  // no split of K: the activation of a partial sum means nothing
-  auto const rows = rows_letters(attrs_), k = k_letters(attrs_);
+  auto const rows = rows_letters(attrs()), k = k_letters(attrs());
   std::string whole;
   for (char const c : k) whole += text(c, '!');
-  return {text(rows, whole, ",*", k, attrs_.bias ? ",* -> " : " -> ", rows, "*,", rows, '*')};
+  return {text(rows, whole, ",*", k, attrs().bias ? ",* -> " : " -> ", rows, "*,", rows, '*')};
 }
 
-Cost LinearGelu::cost(std::span<TensorSpec const> in) const {
-  return detail::cost_of(*this, in, 2 * rows_of(attrs_, in[0]) * in[1].count());
-}
-
-std::int64_t LinearGelu::scratch_bytes(std::span<TensorSpec const> in, int threads) const {
-  return weight_scratch(attrs_, in[1], in[0].dtype, threads);
-}
-
-LinearGradInput::LinearGradInput(LinearAttrs attrs) : attrs_(attrs) { require_linear(kind(), attrs); }
+LinearGradInput::LinearGradInput(LinearAttrs attrs) : WeightProduct(attrs) { require_linear(kind(), attrs); }
 
 Attributes LinearGradInput::attributes() const {
-  return linear_attributes(attrs_).set("dtype", std::string(name_of(attrs_.dtype)));
+  return linear_attributes(attrs()).set("dtype", std::string(name_of(attrs().dtype)));
 }
 
 std::vector<TensorSpec> LinearGradInput::infer(std::span<TensorSpec const> in) const {
   Inputs const x(kind(), in, {"dy", "w"});
-  x.dtype(1, detail::real_types).ndim_at_least(1, attrs_.contract + 1);
+  x.dtype(1, detail::real_types).ndim_at_least(1, attrs().contract + 1);
   auto const& w = in[1].shape;
-  int const n_dims = w.ndim() - attrs_.contract;
-  x.dtype(0, detail::real_types).ndim(0, attrs_.rows_dims + n_dims);
-  auto const rows = detail::slice(in[0].shape, 0, attrs_.rows_dims);
+  int const n_dims = w.ndim() - attrs().contract;
+  x.dtype(0, detail::real_types).ndim(0, attrs().rows_dims + n_dims);
+  auto const rows = detail::slice(in[0].shape, 0, attrs().rows_dims);
   x.shape(0, detail::concat(rows, detail::slice(w, 0, n_dims)), "rows and the output features of w");
-  return {{attrs_.dtype, detail::concat(rows, detail::slice(w, n_dims, w.ndim()))}};
+  return {{attrs().dtype, detail::concat(rows, detail::slice(w, n_dims, w.ndim()))}};
 }
 
 ShardRule LinearGradInput::shard_rule() const {
-  auto const rows = rows_letters(attrs_), k = k_letters(attrs_);
+  auto const rows = rows_letters(attrs()), k = k_letters(attrs());
   return {text(rows, "*,*", k, " -> ", rows, k)};
-}
-
-Cost LinearGradInput::cost(std::span<TensorSpec const> in) const {
-  return detail::cost_of(*this, in, 2 * rows_of(attrs_, in[0]) * in[1].count());
-}
-
-std::int64_t LinearGradInput::scratch_bytes(std::span<TensorSpec const> in, int threads) const {
-  return weight_scratch(attrs_, in[1], in[0].dtype, threads);
 }
 
 LinearGradWeight::LinearGradWeight(LinearAttrs attrs) : attrs_(attrs) { require_linear(kind(), attrs); }

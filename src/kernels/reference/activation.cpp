@@ -1,22 +1,22 @@
+#include "lamina/kernels/activation.hpp"
+
 #include <cmath>
 #include <numbers>
 
 #include "../detail/element.hpp"
-#include "lamina/kernels/gelu.hpp"
-#include "lamina/kernels/relu.hpp"
 
 namespace lamina::kernels {
 
 using detail::get, detail::put;
 
-void gelu_reference(GeluArgs const& a) {
+void gelu_reference(ActivationArgs const& a) {
   for (std::int64_t i = 0; i < a.z.spec.count(); ++i) {
     double const z = get(a.z, i), u = std::sqrt(2 / std::numbers::pi) * (z + 0.044715 * z * z * z);
     put(a.y, i, 0.5 * z * (1 + std::tanh(u)));
   }
 }
 
-void gelu_grad_reference(GeluGradArgs const& a) {
+void gelu_grad_reference(ActivationGradArgs const& a) {
   double const c = std::sqrt(2 / std::numbers::pi);
   for (std::int64_t i = 0; i < a.z.spec.count(); ++i) {
     double const z = get(a.z, i), t = std::tanh(c * (z + 0.044715 * z * z * z));
@@ -24,11 +24,11 @@ void gelu_grad_reference(GeluGradArgs const& a) {
   }
 }
 
-void relu_reference(ReluArgs const& a) {
+void relu_reference(ActivationArgs const& a) {
   for (std::int64_t i = 0; i < a.z.spec.count(); ++i) put(a.y, i, get(a.z, i) < 0 ? 0 : get(a.z, i));
 }
 
-void relu_grad_reference(ReluGradArgs const& a) {
+void relu_grad_reference(ActivationGradArgs const& a) {
   for (std::int64_t i = 0; i < a.z.spec.count(); ++i) put(a.dz, i, get(a.z, i) > 0 ? get(a.dy, i) : 0);
 }
 

@@ -1,11 +1,10 @@
 #include "lamina/kernels/linear.hpp"
 
 #include "../detail/element.hpp"
-#include "lamina/kernels/gelu.hpp"
+#include "lamina/kernels/activation.hpp"
 #include "lamina/kernels/linear_gelu.hpp"
 #include "lamina/kernels/linear_grad_input.hpp"
 #include "lamina/kernels/linear_grad_weight.hpp"
-#include "lamina/kernels/relu.hpp"
 
 namespace lamina::kernels {
 

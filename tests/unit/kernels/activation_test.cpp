@@ -1,5 +1,5 @@
-#include "lamina/kernels/gelu.hpp"
-#include "lamina/kernels/relu.hpp"
+#include "lamina/kernels/activation.hpp"
+
 #include "support/errors.hpp"
 #include "support/kernel_cases.hpp"
 

@@ -3,6 +3,7 @@
 
 #include <set>
 
+#include "lamina/kernels/activation.hpp"
 #include "lamina/kernels/adamw.hpp"
 #include "lamina/kernels/add.hpp"
 #include "lamina/kernels/attention.hpp"
@@ -11,11 +12,9 @@
 #include "lamina/kernels/dropout.hpp"
 #include "lamina/kernels/embedding.hpp"
 #include "lamina/kernels/fill.hpp"
-#include "lamina/kernels/gelu.hpp"
 #include "lamina/kernels/layer_norm.hpp"
 #include "lamina/kernels/loss_sum.hpp"
 #include "lamina/kernels/mse.hpp"
-#include "lamina/kernels/relu.hpp"
 #include "lamina/kernels/select_token.hpp"
 #include "lamina/kernels/sgd.hpp"
 #include "lamina/kernels/slice.hpp"

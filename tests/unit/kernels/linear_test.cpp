@@ -5,12 +5,11 @@
 #include <array>
 
 #include "kernels/detail/product.hpp"
-#include "lamina/kernels/gelu.hpp"
+#include "lamina/kernels/activation.hpp"
 #include "lamina/kernels/linear_gelu.hpp"
 #include "lamina/kernels/linear_grad_input.hpp"
 #include "lamina/kernels/linear_grad_weight.hpp"
 #include "lamina/kernels/pack_weight.hpp"
-#include "lamina/kernels/relu.hpp"
 #include "lamina/tensor/packed.hpp"
 #include "support/errors.hpp"
 #include "support/kernel_cases.hpp"

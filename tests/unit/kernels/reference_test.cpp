@@ -2,10 +2,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "lamina/kernels/activation.hpp"
 #include "lamina/kernels/adamw.hpp"
 #include "lamina/kernels/attention.hpp"
 #include "lamina/kernels/embedding.hpp"
-#include "lamina/kernels/gelu.hpp"
 #include "lamina/kernels/layer_norm.hpp"
 #include "lamina/kernels/loss_sum.hpp"
 #include "lamina/kernels/sgd.hpp"
