@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <iostream>
 #include <iterator>
+#include <numeric>
 
 #include "detail/command.hpp"
 #include "lamina/base/log.hpp"
@@ -21,9 +22,8 @@ struct Options {
 };
 
 ExitCode generate_text(Program const& program, Options const& o, Parallel& p) {
-  // Without tensor or pipeline parallelism there is nothing to share: rank 0 writes, the others wait.
-  if (p.world.rank() != 0) return ExitCode::ok;
-  auto const config = load_here(program, o.file, 1);
+  auto const config = load_everywhere(program, o.file, p.world, config::Work::generation);
+  bool const lead = p.world.rank() == 0;
   if (config.model.kind == "layers") {
     fail({.code = "app.generate.model",
           .subject = text("run '", config.run.dir, "'"),
@@ -31,15 +31,20 @@ ExitCode generate_text(Program const& program, Options const& o, Parallel& p) {
           .expected = "a model over tokens, such as kind gpt",
           .fix = text("measure this one with lamina eval ", o.file.path)});
   }
+  // One replica of the model: ranks beyond its mesh have nothing to do.
+  std::vector<int> members(static_cast<std::size_t>(config.mesh.tp * config.mesh.pp));
+  std::iota(members.begin(), members.end(), 0);
+  auto const ranks = p.world.subgroup(members, "generation", 0);
+  if (!ranks) return ExitCode::ok;
   auto const spec = !o.tokenizer.empty()         ? o.tokenizer
                     : config.data.kind == "text" ? config.data.tokenizer
                                                  : std::string("bytes");
   auto const tokenizer = data::Tokenizer::open(spec);
-  if (tokenizer.vocab() < config.model.vocab) {
+  if (lead && tokenizer.vocab() < config.model.vocab) {
     log::warn("the tokenizer ", spec, " knows ", tokenizer.vocab(), " of the model's ", config.model.vocab,
               " tokens, the others are written as nothing: name the right one with --tokenizer");
   }
-  train::Session session(config, comm::Communicator::self(),
+  train::Session session(config, ranks,
                          {.purpose = plan::Purpose::generate,
                           .registered = program.registered,
                           .generate = {},
@@ -54,14 +59,20 @@ ExitCode generate_text(Program const& program, Options const& o, Parallel& p) {
     }
     session.initialise();
   }
-  auto const prompt = o.prompt == "-" ? std::string(std::istreambuf_iterator<char>(std::cin), {}) : o.prompt;
+  auto prompt = o.prompt;
+  if (prompt == "-") {  // only rank 0 has the launcher's standard input
+    prompt = lead ? std::string(std::istreambuf_iterator<char>(std::cin), {}) : std::string();
+    ranks.broadcast_bytes(prompt, 0);
+  }
   auto tokens = tokenizer.encode(prompt);
   if (tokens.empty()) tokens.push_back(tokenizer.end_of_text() >= 0 ? tokenizer.end_of_text() : '\n');
-  std::cout << prompt << std::flush;
+  if (lead) std::cout << prompt << std::flush;
   train::Generator generator(session);
   generator.run(tokens, o.tokens, o.sampling,
-                [&](std::int32_t token) { std::cout << tokenizer.decode({token}) << std::flush; });
-  std::cout << '\n' << std::flush;
+                [&](std::int32_t token) {
+                  if (lead) std::cout << tokenizer.decode({token}) << std::flush;
+                });
+  if (lead) std::cout << '\n' << std::flush;
   return ExitCode::ok;
 }
 

@@ -39,6 +39,21 @@ void resolve_mesh(Mesh& mesh, std::int64_t world, std::vector<ErrorInfo>& proble
                                          : text("start a multiple of ", others, " ranks, or take ", meshes_of(world))});
 }
 
+/// Returns the ranks that take part.
+std::int64_t fit_to_ranks(RunConfig& config, std::int64_t world, Work work) {
+  auto& mesh = config.mesh;
+  auto const cut = mesh.tp * mesh.pp;
+  config.batch.shares.clear();
+  if (cut > world || (work == Work::evaluation && world % cut != 0)) {
+    mesh.tp = mesh.pp = 1;
+    config.pipeline = {};
+    config.parallel.split.clear();
+  }
+  if (work == Work::generation) world = mesh.tp * mesh.pp;
+  if (mesh.dp * mesh.tp * mesh.pp != world) mesh.dp = 0;  // what is left
+  return world;
+}
+
 /// One share per replica, each of them enough for a sample.
 void resolve_shares(RunConfig const& config, std::vector<ErrorInfo>& problems) {
   auto const& shares = config.batch.shares;
@@ -73,6 +88,7 @@ void resolve(RunConfig& config, std::int64_t world_size, Work work) {
           .expected = "at least 1",
           .fix = "pass --ranks 1 or more"});
   }
+  if (work != Work::training) world_size = fit_to_ranks(config, world_size, work);
   resolve_mesh(config.mesh, world_size, problems);
   auto& batch = config.batch;
   if (batch.per_replica > 0 && config.mesh.dp > 0) {

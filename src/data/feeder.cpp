@@ -12,7 +12,8 @@ namespace lamina::data {
 
 struct Feeder::Impl {
   Source const& source;
-  std::int64_t global, micro, first, count, micro_batches;
+  Portion portion;
+  std::int64_t micro;
   bool shuffle;
   std::int64_t seed, origin;
 
@@ -40,8 +41,8 @@ struct Feeder::Impl {
       for (std::size_t f = 0; f < fields.size(); ++f) {
         std::fill(step.fields[f].begin(), step.fields[f].end(), std::byte{fields[f].padding});
       }
-      for (std::int64_t i = 0; i < count; ++i) {
-        auto const position = origin + (number - 1) * global + first + i;
+      for (std::int64_t i = 0; i < portion.count; ++i) {
+        auto const position = origin + (number - 1) * portion.global + portion.first + i;
         auto const sample = sample_at(position, source.samples(), shuffle, seed);
         for (std::size_t f = 0; f < fields.size(); ++f) {
           step.places[f] = step.fields[f].data() + static_cast<std::size_t>(i) * bytes[f];
@@ -83,16 +84,20 @@ struct Feeder::Impl {
   }
 };
 
-Feeder::Feeder(Source const& source, std::int64_t global, std::int64_t micro, std::int64_t replica,
-               std::int64_t replicas, bool shuffle, std::int64_t seed, std::int64_t origin) {
+Portion Portion::even(std::int64_t global, std::int64_t micro, std::int64_t replica, std::int64_t replicas) {
   auto const share = global / replicas, rest = global % replicas;
   auto const largest = share + (rest > 0 ? 1 : 0);
+  return {.global = global,
+          .first = replica * share + std::min(replica, rest),
+          .count = share + (replica < rest ? 1 : 0),
+          .micro_batches = (largest + micro - 1) / micro};
+}
+
+Feeder::Feeder(Source const& source, Portion const& portion, std::int64_t micro, bool shuffle, std::int64_t seed,
+               std::int64_t origin) {
   impl_.reset(new Impl{.source = source,
-                       .global = global,
+                       .portion = portion,
                        .micro = micro,
-                       .first = replica * share + std::min(replica, rest),
-                       .count = share + (replica < rest ? 1 : 0),
-                       .micro_batches = (largest + micro - 1) / micro,
                        .shuffle = shuffle,
                        .seed = seed,
                        .origin = origin,
@@ -103,7 +108,7 @@ Feeder::Feeder(Source const& source, std::int64_t global, std::int64_t micro, st
                        .mutex = {},
                        .changed = {},
                        .thread = {}});
-  auto const samples = static_cast<std::size_t>(impl_->micro_batches * micro);
+  auto const samples = static_cast<std::size_t>(portion.micro_batches * micro);
   for (auto const& f : impl_->fields) impl_->bytes.push_back(static_cast<std::size_t>(f.sample.bytes()));
   for (auto* step : {&impl_->ready, &impl_->next}) {
     for (auto const bytes : impl_->bytes) step->fields.emplace_back(samples * bytes);
@@ -133,7 +138,6 @@ void Feeder::read(std::int64_t step, std::int64_t m, std::span<void* const> to) 
   }
 }
 
-std::int64_t Feeder::first_sample() const { return impl_->first; }
-std::int64_t Feeder::micro_batches() const { return impl_->micro_batches; }
+Portion const& Feeder::portion() const { return impl_->portion; }
 
 }  // namespace lamina::data

@@ -72,4 +72,42 @@ program::Binding Plan::binding(int rank) const {
   return b;
 }
 
+Copies copies_of(Plan const& plan, int rank, program::Buffer const& buffer) {
+  Copies result;
+  auto const among = [&](std::string const& axis, int index, int count) {
+    result.over += axis + ' ';
+    result.index = result.index * count + index;
+    result.count *= count;
+  };
+  for (auto const& part : plan.parts) {
+    int const v = part.graph.find(buffer.name, buffer.role);
+    if (v < 0) continue;
+    auto const& value = part.graph.value(v);
+    for (std::size_t a = 0; a < plan.mesh.axes.size(); ++a) {
+      auto const& axis = plan.mesh.axes[a];
+      int const here = plan.coordinate(rank, axis);
+      if (axis == "pp") {
+        auto const& holders = plan.holders_of(buffer.name);
+        auto const at = std::find(holders.begin(), holders.end(), here);
+        if (at != holders.end()) {
+          among(text("pp:", join(holders, "+")), static_cast<int>(at - holders.begin()), static_cast<int>(holders.size()));
+        };
+      } else if (axis == "dp" ? !plan.storage(part, value, here).part
+                              : part.layouts.at(v, -1, a).split != Split::shard) {
+        among(axis, here, plan.mesh.sizes[a]);
+      }
+    }
+    break;
+  }
+  return result;
+}
+
+ReplicaWork replica_work(Plan const& plan, int rank) {
+  auto const replica = static_cast<std::size_t>(plan.coordinate(rank, "dp"));
+  auto const samples = config::replica_samples(plan.config);
+  ReplicaWork work{.first_sample = 0, .samples = samples[replica], .micro_batches = plan.micro_batches[replica]};
+  for (std::size_t r = 0; r < replica; ++r) work.first_sample += samples[r];
+  return work;
+}
+
 }  // namespace lamina::plan

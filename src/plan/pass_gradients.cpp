@@ -28,7 +28,7 @@ Step reduction(StepKind kind, std::vector<int> in, std::vector<int> out, std::st
 /// action leaves is reduced at once. Those that go over the same groups fill a bucket up to parallel.bucket.
 void Pass::plan_buckets() {
   struct Final {
-    int action, node, output, state;
+    int action, place, node, output, state;  // place: of the node in its action
   };
   std::map<std::pair<int, int>, Final> last;  // (action or 0, state)
   for (std::size_t a = 0; a < actions().size(); ++a) {
@@ -39,20 +39,15 @@ void Pass::plan_buckets() {
         int const state = part_.graph.value(node.out[o]).accumulates_into;
         if (state < 0 || part_.graph.value(state).role != Role::gradient) continue;
         auto const action = static_cast<int>(a);
-        last[{plan_.zero >= 2 ? action : 0, state}] = {action, node.id, static_cast<int>(o), state};
+        last[{plan_.zero >= 2 ? action : 0, state}] = {
+            .action = action, .place = static_cast<int>(n), .node = node.id, .output = static_cast<int>(o), .state = state};
       }
     }
   }
   std::vector<Final> order;
   for (auto const& [key, f] : last) order.push_back(f);
-  std::map<int, std::size_t> place;  // node -> position in its action
-  for (auto const& kind : table_) {
-    for (auto const& list : kind) {
-      for (std::size_t n = 0; n < list.size(); ++n) place[list[n]] = n;
-    }
-  }
-  std::sort(order.begin(), order.end(), [&](Final const& a, Final const& b) {
-    return std::tuple(a.action, place[a.node], a.output) < std::tuple(b.action, place[b.node], b.output);
+  std::sort(order.begin(), order.end(), [](Final const& a, Final const& b) {
+    return std::tuple(a.action, a.place, a.output) < std::tuple(b.action, b.place, b.output);
   });
   std::map<std::pair<std::vector<std::size_t>, bool>, Index> open;  // by groups
   for (auto const& f : order) {
@@ -70,10 +65,10 @@ void Pass::plan_buckets() {
     auto& bucket = buckets_[open[{axes, tied}]];
     bucket.gradients.push_back(f.state);
     bucket.bytes += bytes;
-    bucket.action = f.action, bucket.node = f.node;
+    bucket.action = f.action, bucket.place = f.place, bucket.node = f.node;
   }
-  std::stable_sort(buckets_.begin(), buckets_.end(), [&](Bucket const& a, Bucket const& b) {
-    return std::pair(a.action, place[a.node]) < std::pair(b.action, place[b.node]);
+  std::stable_sort(buckets_.begin(), buckets_.end(), [](Bucket const& a, Bucket const& b) {
+    return std::pair(a.action, a.place) < std::pair(b.action, b.place);
   });
 }
 

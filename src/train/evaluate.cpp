@@ -52,11 +52,7 @@ Evaluation evaluate(Session& session, data::Source const& source, std::int64_t s
   auto& executor = session.executor();
   auto const micro = session.config().batch.micro;
   Inputs inputs(executor, source, micro);
-  auto const sums_of = [&](char const* name) -> double const* {
-    bool const here = executor.set().shape->find_buffer(name, Role::output) >= 0;
-    return here ? executor.buffer(name, Role::output).as<double>() : nullptr;
-  };
-  auto const *loss = sums_of("eval_loss"), *hits = sums_of("eval_accuracy");
+  auto const *loss = session.loss("eval_loss"), *hits = session.loss("eval_accuracy");
   std::array<double, 4> sums{};  // loss, targets, hits, rows that could be hits
   for (std::int64_t first = 0; first < total; first += micro * session.dp_size()) {
     auto const mine = first + session.dp_rank() * micro;

@@ -43,39 +43,50 @@ std::int32_t sample(std::span<float const> logits, Sampling const& sampling, std
 }
 
 std::span<float const> Generator::prefill(std::span<std::int32_t const> tokens) {
-  auto& executor = session_.executor();
-  auto const input = executor.buffer("prefill.tokens", Role::input);
-  auto const chunk = input.spec.count();
-  auto* position = executor.buffer("position", Role::input).as<std::int32_t>();
-  auto* last = executor.buffer("last", Role::input).as<std::int32_t>();
+  auto const chunk = session_.prefill_tokens();
   auto const count = static_cast<std::int64_t>(tokens.size());
   auto const context = session_.config().model.context;
   std::int64_t done = 0;
   // A chunk is written to the caches whole, padding included: it must end inside them.
   while (done < count && done + chunk <= context) {
     auto const n = std::min(chunk, count - done);
-    std::fill_n(input.as<std::int32_t>(), chunk, 0);
-    std::copy_n(tokens.data() + done, n, input.as<std::int32_t>());
-    *position = static_cast<std::int32_t>(done);
-    *last = static_cast<std::int32_t>(n - 1);
-    executor.run("prefill");
+    run_program("prefill", tokens.subspan(static_cast<std::size_t>(done), static_cast<std::size_t>(n)), done);
     done += n;
   }
   cached_ = done;
-  auto const output = executor.buffer("prefill.logits", Role::output);
-  std::span<float const> logits{output.as<float>(), static_cast<std::size_t>(output.spec.count())};
+  auto logits = logits_of("prefill");
   for (; done < count; ++done) logits = decode(tokens[static_cast<std::size_t>(done)]);  // no whole chunk fits any more
   return logits;
 }
 
 std::span<float const> Generator::decode(std::int32_t token) {
-  auto& executor = session_.executor();
-  *executor.buffer("decode.tokens", Role::input).as<std::int32_t>() = token;
-  *executor.buffer("position", Role::input).as<std::int32_t>() = static_cast<std::int32_t>(cached_);
-  *executor.buffer("last", Role::input).as<std::int32_t>() = 0;  // a chunk of one token
-  executor.run("decode");
+  run_program("decode", {&token, 1}, cached_);
   ++cached_;
-  auto const logits = executor.buffer("decode.logits", Role::output);
+  return logits_of("decode");
+}
+
+void Generator::run_program(std::string const& program, std::span<std::int32_t const> tokens, std::int64_t position) {
+  auto& executor = session_.executor();
+  // A rank that has another part of the model has no such input.
+  auto const input = [&](std::string const& name) -> std::span<std::int32_t> {
+    if (executor.set().shape->find_buffer(name, Role::input) < 0) return {};
+    auto const buffer = executor.buffer(name, Role::input);
+    return {buffer.as<std::int32_t>(), static_cast<std::size_t>(buffer.spec.count())};
+  };
+  if (auto const to = input(program + ".tokens"); !to.empty()) {
+    std::ranges::fill(to, 0);
+    std::ranges::copy(tokens, to.begin());
+  }
+  for (auto& to : input("position")) to = static_cast<std::int32_t>(position);
+  for (auto& to : input("last")) to = static_cast<std::int32_t>(tokens.size()) - 1;
+  executor.run(program);
+}
+
+std::span<float const> Generator::logits_of(std::string const& program) const {
+  auto& executor = session_.executor();
+  auto const name = program + ".logits";
+  if (executor.set().shape->find_buffer(name, Role::output) < 0) return {};
+  auto const logits = executor.buffer(name, Role::output);
   return {logits.as<float>(), static_cast<std::size_t>(logits.spec.count())};
 }
 
@@ -99,7 +110,8 @@ std::vector<std::int32_t> Generator::run(std::vector<std::int32_t> sequence, std
   for (std::int64_t i = 0; i < count; ++i) {
     bool const again = i == 0 || cached_ >= context;
     auto const logits = again ? prefill(window()) : decode(sequence.back());
-    auto const token = sample(logits, sampling, i);
+    std::int64_t const drawn = logits.empty() ? -1 : sample(logits, sampling, i);
+    auto const token = static_cast<std::int32_t>(session_.world().size() > 1 ? session_.world().all_max(drawn) : drawn);
     sequence.push_back(token);
     if (on_token) on_token(token);
   }

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "lamina/base/error.hpp"
 #include "lamina/base/hash.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/checkpoint/safetensors.hpp"
+#include "lamina/io/layout.hpp"
 #include "lamina/kernels/for_each_part.hpp"
 #include "lamina/kernels/pack_weight.hpp"
 #include "lamina/train/environment.hpp"
@@ -27,8 +29,11 @@ graph::Graph const& main_graph(plan::Graphs const& graphs, plan::Purpose purpose
 }
 
 /// The boxes a rank holds of a buffer's tensor; a binding lists none where it holds all of it.
-std::vector<program::Hyperslab> slabs_of(program::Binding const& binding, std::size_t buffer) {
-  return buffer < binding.slabs.size() ? binding.slabs[buffer] : std::vector<program::Hyperslab>{};
+std::vector<io::Box> boxes_of(program::Binding const& binding, std::size_t buffer) {
+  std::vector<io::Box> boxes;
+  if (buffer >= binding.slabs.size()) return boxes;
+  for (auto const& slab : binding.slabs[buffer]) boxes.push_back({slab.offset, slab.extent});
+  return boxes;
 }
 
 }  // namespace
@@ -81,6 +86,7 @@ Session::Session(config::RunConfig config, comm::Communicator world, Options con
   }
   resident_before_ = peak_resident_bytes();
   executor_ = std::make_unique<runtime::Executor>(plan::lower(*plan_, world_.rank()), world_);
+  prefill_tokens_ = std::min(options.generate.chunk, config_.model.context);
   auto const& graph = main_graph(graphs_, options.purpose);
   for (int const id : graph.parameters()) {
     auto const& value = graph.value(id);
@@ -103,7 +109,7 @@ double Session::flops_per_token() const {
          6.0 * static_cast<double>(m.layers * m.hidden * m.context);
 }
 
-void Session::set_parameters(std::function<void(graph::Value const&, std::int64_t, std::int64_t, float*)> const& fill) {
+void Session::set_parameters(std::function<Filler(graph::Value const&)> const& filler_of) {
   auto const& set = executor_->set();
   auto const& graph = !graphs_.train.nodes().empty()  ? graphs_.train
                       : !graphs_.eval.nodes().empty() ? graphs_.eval
@@ -113,21 +119,15 @@ void Session::set_parameters(std::function<void(graph::Value const&, std::int64_
     bool const moment = buffer.role == Role::moment1 || buffer.role == Role::moment2;
     if (buffer.role != Role::parameter && !moment) continue;
     auto const memory = executor_->buffer(buffer.name, buffer.role);
-    if (moment) {
+    auto const boxes = boxes_of(set.binding, b);
+    auto const held = io::count_of(buffer.global_shape, boxes);
+    if (moment || held < memory.spec.count()) {  // what a vocabulary that does not divide is padded with stays zero
       std::memset(memory.data, 0, static_cast<std::size_t>(memory.spec.bytes()));
-      continue;
     }
-    auto const& value = graph.value(graph.find(buffer.name, Role::parameter));
-    auto* out = memory.as<float>();
-    auto const slabs = slabs_of(set.binding, b);
-    if (slabs.empty()) {
-      fill(value, 0, value.spec.count(), out);
-      continue;
-    }
-    for (auto const& slab : slabs) {  // cut along dim 0: one run of elements each
-      auto const row = value.spec.count() / std::max<std::int64_t>(1, value.spec.shape[0]);
-      fill(value, slab.offset[0] * row, slab.extent[0] * row, out);
-      out += slab.extent[0] * row;
+    if (moment || held == 0) continue;
+    auto const fill = filler_of(graph.value(graph.find(buffer.name, Role::parameter)));
+    for (auto const& run : io::runs_of(buffer.name, buffer.global_shape, boxes)) {
+      fill(run.global, run.count, memory.as<float>() + run.local);
     }
   }
   if (executor_->has_program("refresh")) executor_->run("refresh");
@@ -136,43 +136,75 @@ void Session::set_parameters(std::function<void(graph::Value const&, std::int64_
 void Session::initialise() {
   auto const seed = config_.run.seed;
   if (config_.model.init == "random") {
-    set_parameters([&](graph::Value const& value, std::int64_t first, std::int64_t count, float* out) {
-      constexpr std::int64_t grain = 4096;  // a hundred microseconds
-      kernels::for_each_part(count, grain, [&](std::int64_t begin, std::int64_t end) {
-        models::fill_initial(value, seed, first + begin, end - begin, out + begin);
-      });
+    set_parameters([&](graph::Value const& value) -> Filler {
+      return [&value, seed](std::int64_t first, std::int64_t count, float* out) {
+        constexpr std::int64_t grain = 4096;  // a hundred microseconds
+        kernels::for_each_part(count, grain, [&](std::int64_t begin, std::int64_t end) {
+          models::fill_initial(value, seed, first + begin, end - begin, out + begin);
+        });
+      };
     });
     return;
   }
   auto const file = checkpoint::SafeTensors::open(config_.model.init);
   bool const gpt2 = config_.model.kind == "gpt";  // other models keep their own names and shapes
-  set_parameters([&](graph::Value const& value, std::int64_t first, std::int64_t count, float* out) {
-    auto const whole = gpt2 ? checkpoint::read_gpt2_parameter(file, value.name, value.spec.shape)
-                            : checkpoint::read_parameter(file, value.name, value.spec.shape);
-    std::copy_n(whole.data() + first, count, out);
+  set_parameters([&](graph::Value const& value) -> Filler {
+    auto whole = gpt2 ? checkpoint::read_gpt2_parameter(file, value.name, value.spec.shape)
+                      : checkpoint::read_parameter(file, value.name, value.spec.shape);
+    return [whole = std::move(whole)](std::int64_t first, std::int64_t count, float* out) {
+      std::copy_n(whole.data() + first, count, out);
+    };
   });
 }
 
 std::vector<checkpoint::Piece> Session::pieces() const {
+  std::vector<checkpoint::Piece> all;
+  for (auto& [copies, pieces] : pieces_by_copies()) std::move(pieces.begin(), pieces.end(), std::back_inserter(all));
+  return all;
+}
+
+std::map<plan::Copies, std::vector<checkpoint::Piece>> Session::pieces_by_copies() const {
   auto const& set = executor_->set();
-  std::vector<checkpoint::Piece> pieces;
+  std::map<plan::Copies, std::vector<checkpoint::Piece>> result;
   for (std::size_t b = 0; b < set.shape->buffers.size(); ++b) {
     auto const& buffer = set.shape->buffers[b];
     if (buffer.role != Role::parameter && buffer.role != Role::moment1 && buffer.role != Role::moment2) continue;
-    pieces.push_back({.name = buffer.name,
-                      .role = buffer.role,
-                      .global_shape = buffer.global_shape,
-                      .slabs = slabs_of(set.binding, b),
-                      .memory = executor_->buffer(buffer.name, buffer.role),
-                      .owner = true});
+    auto memory = executor_->buffer(buffer.name, buffer.role);
+    auto const boxes = boxes_of(set.binding, b);
+    // A vocabulary that does not divide is padded at the end, which is nobody's.
+    if (auto const held = io::count_of(buffer.global_shape, boxes); held < memory.spec.count()) {
+      memory.spec.shape = {held};
+    }
+    result[plan::copies_of(*plan_, world_.rank(), buffer)].push_back(
+        {.name = buffer.name,
+         .role = buffer.role,
+         .global_shape = buffer.global_shape,
+         .slabs = b < set.binding.slabs.size() ? set.binding.slabs[b] : std::vector<program::Hyperslab>{},
+         .memory = memory,
+         .owner = true});
   }
-  return pieces;
+  return result;
+}
+
+std::vector<checkpoint::Piece> Session::owned_pieces() const {
+  std::vector<checkpoint::Piece> mine;
+  for (auto const& [copies, pieces] : pieces_by_copies()) {
+    auto share = checkpoint::split_among_replicas(pieces, copies.index, copies.count);
+    std::move(share.begin(), share.end(), std::back_inserter(mine));
+  }
+  return mine;
 }
 
 checkpoint::Found Session::load(std::string const& run_dir, std::int64_t step) {
   auto found = checkpoint::load(run_dir, step, pieces(), world_);
   if (found.any && executor_->has_program("refresh")) executor_->run("refresh");
   return found;
+}
+
+double const* Session::loss(std::string const& output) const {
+  bool const here = executor_->set().shape->find_buffer(output, Role::output) >= 0;
+  if (!here || !plan::counts_loss(*plan_, world_.rank())) return nullptr;
+  return executor_->buffer(output, Role::output).as<double>();
 }
 
 void Session::sum_over_ranks(double* values, int count) {

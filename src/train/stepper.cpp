@@ -8,12 +8,25 @@
 
 namespace lamina::train::detail {
 
+namespace {
+
+data::Portion portion_of(Session& session) {
+  auto const work = plan::replica_work(session.plan(), static_cast<int>(session.world().rank()));
+  return {.global = session.config().batch.global,
+          .first = work.first_sample,
+          .count = work.samples,
+          .micro_batches = work.micro_batches};
+}
+
+}  // namespace
+
 Stepper::Stepper(Session& session, data::Source const& source, std::int64_t origin)
     : session_(session),
-      feeder_(source, session.config().batch.global, session.config().batch.micro, session.dp_rank(), session.dp_size(),
-              session.config().data.shuffle, session.config().run.seed, origin) {
+      feeder_(source, portion_of(session), session.config().batch.micro, session.config().data.shuffle,
+              session.config().run.seed, origin),
+      loss_(session.loss("loss")) {
   auto const& executor = session.executor();
-  inputs_.resize(static_cast<std::size_t>(feeder_.micro_batches()));
+  inputs_.resize(static_cast<std::size_t>(feeder_.portion().micro_batches));
   for (std::size_t m = 0; m < inputs_.size(); ++m) {
     for (auto const& field : source.fields()) {
       auto const name = text(field.name, '.', m);  // a rank that has another part of the model has no such input
@@ -29,16 +42,15 @@ StepResult Stepper::run(std::int64_t step, int stop) {
   auto& executor = session_.executor();
   for (std::size_t m = 0; m < inputs_.size(); ++m) feeder_.read(step, static_cast<std::int64_t>(m), inputs_[m]);
   auto* rng = executor.buffer("rng", Role::input).as<std::int64_t>();
-  rng[0] = config.run.seed, rng[1] = step, rng[2] = feeder_.first_sample();
+  rng[0] = config.run.seed, rng[1] = step, rng[2] = feeder_.portion().first;
   executor.run("forward_backward");
 
   StepResult r;
   r.exposed_s = executor.exposed_communication_seconds();
-  auto const* loss = executor.buffer("loss", Role::output).as<double>();
   auto const* norm = executor.buffer("norm", Role::output).as<double>();
   // The one point of a step where all ranks agree: everything below reads only these sums.
-  std::array<double, 6> sums{loss[0],
-                             loss[1],
+  std::array<double, 6> sums{loss_ ? loss_[0] : 0.0,
+                             loss_ ? loss_[1] : 0.0,
                              norm[0],
                              norm[1],
                              stop == deadline_stop ? 1.0 : 0.0,

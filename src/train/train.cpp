@@ -212,9 +212,7 @@ void Loop::save(std::int64_t step, bool last) {
   checkpoint::Options const options{
       .files = config_.checkpoint.files, .keep = config_.checkpoint.keep, .keep_every = config_.checkpoint.keep_every};
   try {
-    auto const mine = checkpoint::split_among_replicas(session_->pieces(), static_cast<int>(session_->dp_rank()),
-                                                       static_cast<int>(session_->dp_size()));
-    auto const report = checkpoint::save(config_.run.dir, state, mine, options, world_);
+    auto const report = checkpoint::save(config_.run.dir, state, session_->owned_pieces(), options, world_);
     saved_step_ = step, last_save_ = Clock::now();
     if (lead()) {
       for (auto const& warning : report.warnings) log::warn(warning);

@@ -17,6 +17,9 @@ struct PlanCase {
   std::int64_t bucket = 25 << 20;
   std::string optimizer = "adamw", norm = "pre", activation = "gelu";
   int threads = 2;
+  std::int64_t tp = 1, pp = 1, zero = 0, chunks = 1;  // dp: what is left of the world
+  bool sequence_parallel = true;
+  std::string schedule = "1f1b", recompute = "none";
 };
 
 inline config::RunConfig plan_config(PlanCase const& c) {
@@ -31,6 +34,10 @@ inline config::RunConfig plan_config(PlanCase const& c) {
   config.precision.compute = c.bf16 ? "bf16" : "f32";
   config.parallel.fuse = c.fuse, config.parallel.overlap = c.overlap, config.parallel.bucket = c.bucket;
   config.optimizer.kind = c.optimizer;
+  config.mesh.tp = c.tp, config.mesh.pp = c.pp;
+  config.parallel.zero = c.zero, config.parallel.sequence_parallel = c.sequence_parallel;
+  config.pipeline.schedule = c.schedule, config.pipeline.chunks = c.chunks;
+  config.memory.recompute = c.recompute;
   config::resolve(config, c.world);
   return config;
 }

@@ -254,8 +254,10 @@ RunConfig parse(std::string const& text, std::string const& file_name, std::vect
 /// Reads a file and parses it. @throws Error "config.file.*" when it cannot be read (exit 2).
 RunConfig load(std::string const& path, std::vector<std::string> const& overrides = {},
                std::vector<CustomModel> const& custom = {});
-/// What a run is resolved for. Only training gives every replica a share of the global batch.
-enum class Work : std::uint8_t { training, evaluation };
+/// What a run is resolved for. Training gives every replica a share of the global batch. The others take any number of
+/// ranks: as many as the mesh of the training wants, with other replicas; else the model is not cut. A generation has
+/// one replica and leaves the other ranks idle.
+enum class Work : std::uint8_t { training, evaluation, generation };
 /// Fills what depends on other values: ff, decay_steps, min, dp, global from per_replica; checks what needs the world
 /// size (mesh product; for training, a sample for every replica) and lists the values that fit.
 void resolve(RunConfig& config, std::int64_t world_size, Work work = Work::training);

@@ -73,21 +73,30 @@ Sources open(config::Data const& config, Demand const& demand, CheckLimits const
 /// memory), a function of (seed, epoch) only: independent of the number of ranks.
 std::int64_t sample_at(std::int64_t position, std::int64_t samples, bool shuffle, std::int64_t seed);
 
+/// What one replica takes of a step's samples: a contiguous range, in micro-batches.
+struct Portion {
+  std::int64_t global = 0;         ///< samples of a step over all replicas
+  std::int64_t first = 0;          ///< of them
+  std::int64_t count = 0;          ///< may be 0
+  std::int64_t micro_batches = 1;  ///< what is missing is padding
+
+  /// As even as whole samples allow: earlier replicas take the remainder; equally many micro-batches of `micro` samples.
+  static Portion even(std::int64_t global, std::int64_t micro, std::int64_t replica, std::int64_t replicas);
+};
+
 /// Feeds one replica: prefetches the next step's samples on an I/O thread.
 class Feeder {
  public:
-  /// Replica `replica` of `replicas` takes its contiguous range of each step's `global` samples (earlier replicas take
-  /// the remainder); micro-batches of `micro` samples; what is missing is padding.
+  /// @param micro samples of a micro-batch
   /// @param origin the position of step 1's first sample, were all steps of this size: not 0 after a resume with another
   ///   `global`, which goes on where the steps before have stopped.
-  Feeder(Source const& source, std::int64_t global, std::int64_t micro, std::int64_t replica, std::int64_t replicas,
-         bool shuffle, std::int64_t seed, std::int64_t origin = 0);
+  Feeder(Source const& source, Portion const& portion, std::int64_t micro, bool shuffle, std::int64_t seed,
+         std::int64_t origin = 0);
   ~Feeder();
   /// Micro-batch `m` of step `step` (from 1): every field as [micro, sample] to its place; null: not wanted. Blocks
   /// until it is there. Steps in order; a jump (resume) is allowed.
   void read(std::int64_t step, std::int64_t m, std::span<void* const> to);
-  std::int64_t first_sample() const;   ///< of this replica within a step
-  std::int64_t micro_batches() const;  ///< per step: equal on all replicas
+  Portion const& portion() const;
 
  private:
   struct Impl;

@@ -48,6 +48,20 @@ std::uint64_t hash(Plan const& plan);                 ///< of all ranks' program
 /// lowest of those that compute the same. The others' are not to be added.
 bool counts_loss(Plan const& plan, int rank);
 
+/// A rank's place among those that hold the same part of a parameter or moment.
+struct Copies {
+  std::string over = {};  ///< the axes (and pp coordinates) they differ in: equal for all of them
+  int index = 0, count = 1;
+  friend auto operator<=>(Copies const&, Copies const&) = default;
+};
+Copies copies_of(Plan const& plan, int rank, program::Buffer const& buffer);
+
+/// Samples and micro-batches of a rank's replica in a step.
+struct ReplicaWork {
+  std::int64_t first_sample = 0, samples = 0, micro_batches = 1;
+};
+ReplicaWork replica_work(Plan const& plan, int rank);
+
 /// The first step at which two ranks disagree, in words; "" when the whole set is sound (program::verify).
 std::string mismatch(std::vector<program::ProgramSet> const& programs);
 

@@ -22,13 +22,16 @@ class Generator {
   explicit Generator(Session& session) : session_(session) {}
 
   /// Appends `count` tokens to `prompt` (at least one token), calling `on_token` for each as it is drawn.
-  /// Deterministic: token i is a function of the weights, the tokens before it, `seed` and i.
+  /// Collective over the session's ranks; each gets the sequence. Deterministic: token i is a function of the weights, the tokens before it, `seed` and i.
   std::vector<std::int32_t> run(std::vector<std::int32_t> prompt, std::int64_t count, Sampling const& sampling,
                                 std::function<void(std::int32_t)> const& on_token = {});
 
  private:
+  /// Logits after the last token, on ranks that have them; empty on the others.
   std::span<float const> prefill(std::span<std::int32_t const> tokens);
   std::span<float const> decode(std::int32_t token);
+  void run_program(std::string const& program, std::span<std::int32_t const> tokens, std::int64_t position);
+  std::span<float const> logits_of(std::string const& program) const;
 
   Session& session_;
   std::int64_t cached_ = 0;  // tokens in the caches

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,6 +52,8 @@ class Session {
   std::int64_t parameter_count() const { return parameter_count_; }
   /// Resident high-water mark just before the arenas were made: what they add to it was planned.
   std::int64_t resident_before_arenas() const { return resident_before_; }
+  /// Tokens of one prefill pass.
+  std::int64_t prefill_tokens() const { return prefill_tokens_; }
   /// Model flops of one token, forward and backward: 6 N + 6 L C T, see performance notes in perf/README.md.
   double flops_per_token() const;
 
@@ -62,13 +65,19 @@ class Session {
   checkpoint::Found load(std::string const& run_dir, std::int64_t step);
   /// This rank's pieces of what a checkpoint holds.
   std::vector<checkpoint::Piece> pieces() const;
+  /// The same for saving: of what several ranks hold alike, each has a part.
+  std::vector<checkpoint::Piece> owned_pieces() const;
 
+  /// The sums of an output such as `loss`, f64[2]; null where another rank counts the same, or this one has none.
+  double const* loss(std::string const& output) const;
   /// f64[16] summed over all ranks in place.
   void sum_over_ranks(double* values, int count);
 
  private:
-  void set_parameters(
-      std::function<void(graph::Value const&, std::int64_t first, std::int64_t count, float*)> const& fill);
+  /// Writes elements first .. first + count of a global tensor.
+  using Filler = std::function<void(std::int64_t first, std::int64_t count, float*)>;
+  void set_parameters(std::function<Filler(graph::Value const&)> const& filler_of);
+  std::map<plan::Copies, std::vector<checkpoint::Piece>> pieces_by_copies() const;
 
   config::RunConfig config_;
   comm::Communicator world_;
@@ -76,7 +85,7 @@ class Session {
   std::shared_ptr<plan::Plan const> plan_;
   std::uint64_t plan_hash_ = 0;
   std::unique_ptr<runtime::Executor> executor_;
-  std::int64_t parameter_count_ = 0, position_count_ = 0, resident_before_ = 0;
+  std::int64_t parameter_count_ = 0, position_count_ = 0, resident_before_ = 0, prefill_tokens_ = 0;
 };
 
 /// Fills the sizes of the model and `tied` from the config.json of a Hugging Face model when `model.init` names its

@@ -48,7 +48,7 @@ struct Bucket {
   std::int64_t bytes = 0;
   std::vector<std::size_t> axes;  ///< over which they are partial
   bool tied = false;
-  int action = -1, node = -1;  ///< after which all of them are final
+  int action = -1, place = -1, node = -1;  ///< after which all of them are final; place: of the node in its action
 };
 
 /// Writes the steps of a pass over micro-batches: nodes, conversions, messages, gathered parameters, reductions.

@@ -37,6 +37,7 @@ class Stepper {
   Session& session_;
   data::Feeder feeder_;
   std::vector<std::vector<void*>> inputs_;  // per micro-batch and field; looked up once: a step allocates nothing
+  double const* loss_;                      // null: another rank counts it
 };
 
 }  // namespace lamina::train::detail

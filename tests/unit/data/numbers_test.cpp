@@ -7,6 +7,7 @@
 #include <set>
 
 #include "lamina/data/source.hpp"
+#include "lamina/data/tokenizer.hpp"
 #include "support/errors.hpp"
 #include "support/temporary.hpp"
 
@@ -244,8 +245,8 @@ TEST(Synthetic, that_does_not_fit_the_model_is_refused) {
 TEST(Feeder, pads_numbers_so_that_nothing_of_a_missing_sample_counts) {
   auto c = synthetic();
   auto const s = open(c, {.features = 3, .outputs = 2, .values = true});
-  Feeder feeder(*s.train, 3, 2, 0, 1, false, 0);
-  ASSERT_EQ(feeder.micro_batches(), 2);
+  Feeder feeder(*s.train, Portion::even(3, 2, 0, 1), 2, false, 0);
+  ASSERT_EQ(feeder.portion().micro_batches, 2);
   std::vector<float> x(6, 9), y(4, 9);
   std::vector<std::int32_t> counted(2, 9);
   std::vector<void*> const places{x.data(), y.data(), counted.data()};

@@ -86,9 +86,9 @@ std::vector<std::int32_t> step_of(std::int64_t replicas, std::int64_t micro, std
   Counting const source(11, 3);
   std::vector<std::int32_t> samples;
   for (std::int64_t r = 0; r < replicas; ++r) {
-    Feeder feeder(source, global, micro, r, replicas, true, 9);
+    Feeder feeder(source, Portion::even(global, micro, r, replicas), micro, true, 9);
     std::vector<std::int32_t> inputs(static_cast<std::size_t>(micro * 3)), targets(inputs.size());
-    for (std::int64_t m = 0; m < feeder.micro_batches(); ++m) {
+    for (std::int64_t m = 0; m < feeder.portion().micro_batches; ++m) {
       read(feeder, step, m, inputs, targets);
       for (std::int64_t b = 0; b < micro; ++b) {
         if (targets[static_cast<std::size_t>(b * 3)] < 0) continue;
@@ -112,7 +112,7 @@ TEST(Feeder, gives_the_same_samples_in_the_same_order_to_any_number_of_replicas)
 
 TEST(Feeder, can_jump_and_go_back) {
   Counting const source(50, 2);
-  Feeder feeder(source, 4, 2, 0, 1, false, 0);
+  Feeder feeder(source, Portion::even(4, 2, 0, 1), 2, false, 0);
   std::vector<std::int32_t> inputs(4), targets(4);
   for (std::int64_t const step : {1, 2, 9, 10, 3, 3, 1}) {
     read(feeder, step, 1, inputs, targets);
@@ -123,7 +123,7 @@ TEST(Feeder, can_jump_and_go_back) {
 TEST(Feeder, goes_on_where_smaller_steps_have_stopped) {
   Counting const source(50, 2);
   // Five steps of 4 samples, then steps of 6: step 6 begins with sample 20.
-  Feeder feeder(source, 6, 6, 0, 1, false, 0, 5 * 4 - 5 * 6);
+  Feeder feeder(source, Portion::even(6, 6, 0, 1), 6, false, 0, 5 * 4 - 5 * 6);
   std::vector<std::int32_t> inputs(12), targets(12);
   for (std::int64_t const step : {6, 7, 12}) {
     read(feeder, step, 0, inputs, targets);
@@ -133,7 +133,7 @@ TEST(Feeder, goes_on_where_smaller_steps_have_stopped) {
 
 TEST(Feeder, passes_on_what_went_wrong_in_its_thread) {
   Counting const source(50, 2, /*broken=*/5);
-  Feeder feeder(source, 4, 4, 0, 1, false, 0);
+  Feeder feeder(source, Portion::even(4, 4, 0, 1), 4, false, 0);
   std::vector<std::int32_t> inputs(8), targets(8);
   read(feeder, 1, 0, inputs, targets);
   EXPECT_EQ(test::error_of([&] { read(feeder, 2, 0, inputs, targets); }).code, "data.test.broken");

@@ -76,7 +76,7 @@ TEST_F(Samples, of_a_large_file_refuse_a_bad_token_in_its_middle_whenever_it_is_
     EXPECT_NE(error.found.find("999"), std::string::npos);
   }
   // Two samples a step: steps 1 to 24 are good, and prefetching step 25 spoils none of them.
-  Feeder feeder(*sources.train, 2, 2, 0, 1, false, 1);
+  Feeder feeder(*sources.train, Portion::even(2, 2, 0, 1), 2, false, 1);
   for (std::int64_t step = 1; step <= 24; ++step) EXPECT_NO_THROW(feeder.read(step, 0, inputs, targets)) << step;
   for (int again = 0; again < 2; ++again) {
     EXPECT_EQ(error_of([&] { feeder.read(25, 0, inputs, targets); }).code, "data.tokens.range");
