@@ -14,6 +14,7 @@ import time
 import unittest
 
 PROGRAM = os.environ["LAMINA"]
+PATIENCE = float(os.environ.get("LAMINA_TIME_FACTOR", "1"))  # sanitizers slow a program down
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 
 # Ranks of one machine: naming the transport spares every start a quarter of a second of looking for networks.
@@ -103,7 +104,7 @@ class Case(unittest.TestCase):
 
     def finish(self, process, code, stdin=b"", seconds=60):
         try:
-            out, err = process.communicate(stdin, timeout=seconds)
+            out, err = process.communicate(stdin, timeout=seconds * PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill_all()
             out, err = process.communicate(timeout=10)
@@ -128,7 +129,7 @@ class Case(unittest.TestCase):
 
     def wait_for(self, what, process=None, seconds=30):
         """Until `what` is true; fails when the process ends before or the time is over."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while not what():
             if process and process.poll() is not None and not what():
                 self.kill_all()
