@@ -5,7 +5,9 @@ endif()
 
 find_program(LAMINA_CCACHE ccache)
 if(LAMINA_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${LAMINA_CCACHE}")
+  # Precompiled headers need the sloppiness (ccache's manual); with the base, build directories share what they compile.
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env CCACHE_SLOPPINESS=pch_defines,time_macros
+    "CCACHE_BASEDIR=${PROJECT_BINARY_DIR}" "${LAMINA_CCACHE}")
 endif()
 
 # What every target of ours is compiled with. Other people's headers come in as SYSTEM and stay silent.
@@ -18,7 +20,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 reports overlapping copies inside its own std::string where there are none (GCC bug 105651).
   target_compile_options(lamina_options INTERFACE -Wno-restrict)
 endif()
+# What the time limits of tests are multiplied by.
+set(LAMINA_TIME_FACTOR 1)
 if(LAMINA_SANITIZE)
+  set(LAMINA_TIME_FACTOR 6)
   # g++'s manual: sanitizers increase the false positives of this warning.
   target_compile_options(lamina_options INTERFACE -Wno-maybe-uninitialized)
 endif()

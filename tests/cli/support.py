@@ -14,7 +14,15 @@ import time
 import unittest
 
 PROGRAM = os.environ["LAMINA"]
+PATIENCE = float(os.environ.get("LAMINA_TIME_FACTOR", "1"))  # sanitizers slow a program down
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
+
+# Ranks of one machine: naming the transport spares every start a quarter of a second of looking for networks.
+OPEN_MPI = {
+    "OMPI_MCA_pml": "ob1",
+    "OMPI_MCA_btl": "self,vader",
+    "OMPI_MCA_btl_vader_single_copy_mechanism": "none",
+}
 
 RUN_FILE = """\
 [run]
@@ -56,6 +64,8 @@ class Case(unittest.TestCase):
     def setUp(self):
         self.directory = self.make_directory()
         self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        self.sessions = tempfile.mkdtemp(prefix="lamina-")
+        self.addCleanup(shutil.rmtree, self.sessions, ignore_errors=True)
         self.started = []
         self.addCleanup(self.end_all)
         self.write("text.txt", "".join(f"line {i} of a text that repeats itself, {i * i}\n" for i in range(60)))
@@ -77,7 +87,9 @@ class Case(unittest.TestCase):
         return [json.loads(line) for line in self.path(f"{run}/metrics.jsonl").read_text().splitlines()]
 
     def start(self, *arguments, program=PROGRAM, wrapper=(), environment=None):
-        env = dict(os.environ, OMPI_MCA_btl_vader_single_copy_mechanism="none", **(environment or {}))
+        # Programs that no launcher started share Open MPI's session directory, and the first to end removes it.
+        session = tempfile.mkdtemp(prefix="", dir=self.sessions)
+        env = dict(os.environ, **OPEN_MPI, OMPI_MCA_orte_tmpdir_base=session, **(environment or {}))
         process = subprocess.Popen(
             [*wrapper, program, *map(str, arguments)],
             cwd=self.directory,
@@ -92,7 +104,7 @@ class Case(unittest.TestCase):
 
     def finish(self, process, code, stdin=b"", seconds=60):
         try:
-            out, err = process.communicate(stdin, timeout=seconds)
+            out, err = process.communicate(stdin, timeout=seconds * PATIENCE)
         except subprocess.TimeoutExpired:
             self.kill_all()
             out, err = process.communicate(timeout=10)
@@ -117,7 +129,7 @@ class Case(unittest.TestCase):
 
     def wait_for(self, what, process=None, seconds=30):
         """Until `what` is true; fails when the process ends before or the time is over."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while not what():
             if process and process.poll() is not None and not what():
                 self.kill_all()

@@ -111,12 +111,32 @@ bool initialised() noexcept {
   return yes && !finalised;
 }
 
+namespace {
+
+/// By mpirun, srun or another launcher, whatever the number of ranks: each tells its processes their rank.
+bool is_launched() {
+  for (char const* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "PMI_ID"}) {
+    if (std::getenv(name) != nullptr) return true;
+  }
+  return false;
+}
+
+/// What Open MPI does for a single process as well, unless told otherwise.
+void set_up_alone() {
+  ::setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);  // a daemon for spawning more: a quarter of a second
+  ::setenv("OMPI_MCA_pml", "ob1", 0);                   // a search for networks: another quarter
+  ::setenv("OMPI_MCA_btl", "self", 0);
+  // A directory that all single processes of a user share, and that the first to end takes from those that just start.
+  ::setenv("OMPI_MCA_orte_create_session_dirs", "0", 0);
+}
+
+}  // namespace
+
 void initialise() {
   int yes = 0;
   LAMINA_MPI(MPI_Initialized(&yes));
   if (yes) return;
-  // Without a launcher, Open MPI starts a daemon beside the process, for spawning more of them: a quarter of a second.
-  ::setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+  if (!is_launched()) set_up_alone();
   int provided = 0;
   LAMINA_MPI(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided));
   session().ours = true;

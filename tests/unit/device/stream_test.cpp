@@ -184,6 +184,7 @@ TEST(Service, runs_on_while_its_caller_does_something_else) {
   while (!gate.started.load() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
   EXPECT_TRUE(gate.started.load());
   gate.open.store(true);
+  stream.wait();  // a task must outlive its work
 }
 
 double cpu_seconds() {
@@ -203,6 +204,7 @@ TEST(Service, leaves_the_core_to_others_while_it_waits) {
     EXPECT_LT(cpu_seconds() - before, 0.04) << "pending: " << pending;  // spinning would take 0.1
   }
   gate.open.store(true);
+  stream.wait();
 }
 
 TEST(Service, can_go_before_its_streams) {
