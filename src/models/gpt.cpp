@@ -94,7 +94,7 @@ class Gpt {
       x_BTD = branch("attn", x_BTD, [this](int x) { return attention(x); });
       x_BTD = branch("mlp", x_BTD, [this](int x) { return feed_forward(x); });
     }
-    int const y = final_norm(x_BTD);
+    int const y = final_state(x_BTD);
     auto const scope = b_.scope("head");
     int const weight =
         m_.tied ? table : b_.parameter("weight", {m_.vocab, m_.hidden}, {"vocab", "model"}, normal_, true);
@@ -142,11 +142,12 @@ class Gpt {
     return b_.linear("proj", y_BTF, {m_.hidden}, {"model"}, 1, true, residual_, DType::f32);
   }
 
-  int final_norm(int x_BTD) {
+  /// What the head reads: the stream, normalised; where norms come last it is so already.
+  int final_state(int x_BTD) {
     auto const scope = b_.scope("final");
     int x = x_BTD;  // only one position is wanted when generating, so only that one is normalised
     if (generates(b_.request())) x = b_.apply(std::make_shared<graph::SelectToken>(), {x, b_.last()})[0];
-    return b_.layer_norm("norm", x, compute_);
+    return pre_ ? b_.layer_norm("norm", x, compute_) : b_.cast(x, compute_);
   }
 
   Builder& b_;

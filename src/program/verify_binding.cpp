@@ -38,7 +38,7 @@ std::string slab_problem(Buffer const& b, std::vector<Hyperslab> const& slabs) {
     }
     std::int64_t count = is_empty(s.extent) ? 0 : 1;
     for (int d = 0; d < global.ndim(); ++d) {
-      if (s.extent[d] > global[d] || s.offset[d] > global[d] - s.extent[d]) {
+      if (s.offset[d] < 0 || s.extent[d] < 0 || s.extent[d] > global[d] || s.offset[d] > global[d] - s.extent[d]) {
         return text("has a box at ", s.offset, " of ", s.extent, " outside the global shape ", global);
       }
       if (count > 0) count = count > (room - held) / s.extent[d] ? room - held + 1 : count * s.extent[d];

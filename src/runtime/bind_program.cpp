@@ -21,13 +21,14 @@ device::Stream* Streams::of(program::Stream const& stream) const {
 }
 
 void TimedTask::start() {
-  started_ = std::chrono::steady_clock::now();
+  started_ = Clock::now();
   task_->start();
 }
 
 bool TimedTask::advance() {
   if (!task_->advance()) return false;
-  auto const took = std::chrono::steady_clock::now() - started_;
+  ended_ = Clock::now();
+  auto const took = ended_ - started_;
   ns_.fetch_add(std::chrono::duration_cast<std::chrono::nanoseconds>(took).count(), std::memory_order_relaxed);
   return true;
 }

@@ -15,8 +15,8 @@
 
 namespace lamina::runtime {
 
-using Clock = std::chrono::steady_clock;
 using detail::BoundProgram;
+using detail::Clock;
 using program::Space;
 
 namespace {
@@ -157,7 +157,8 @@ struct Executor::Impl {
   std::unique_ptr<device::Stream> copy;
 
   std::vector<ProfileRow> rows;
-  bool profiling = false;
+  bool profiling = false, tracing = false;
+  Clock::time_point trace_began;
   Clock::duration exposed{};
 
   // What `position` reads: the program's index, the step and whether it waits, written by the compute thread alone.
@@ -168,6 +169,14 @@ struct Executor::Impl {
     changes.store(changes.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   }
 };
+
+namespace {
+
+std::int64_t nanoseconds(Clock::duration d) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(d).count();
+}
+
+}  // namespace
 
 void Executor::Impl::fail_step(BoundProgram const& bound, int step, std::exception_ptr error) {
   for (auto& stream : group_streams) stream->cancel();
@@ -226,6 +235,7 @@ void Executor::Impl::wait(BoundProgram& bound, device::Stream& stream, std::uint
 
 void Executor::Impl::run(BoundProgram& bound) {
   exposed = {};
+  bool const timed = profiling || tracing;
   for (int const step : bound.order) {
     auto const i = static_cast<std::size_t>(step);
     auto& action = bound.actions[i];
@@ -237,14 +247,16 @@ void Executor::Impl::run(BoundProgram& bound) {
       continue;
     }
     publish(bound, step, !action.after.empty());
+    if (timed) action.waited = Clock::now();
     for (int const other : action.after) wait(bound, *bound.tokens[other].stream, bound.tokens[other].count);
     if (!action.after.empty()) publish(bound, step, false);
     if (service) service->tell();  // what was put on the streams goes on while the kernel runs
     try {
-      if (profiling) {
-        auto const start = Clock::now();
+      if (timed) {
+        action.started = Clock::now();
         action.kernel(compute);
-        action.ns += std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
+        action.ended = Clock::now();
+        action.ns += nanoseconds(action.ended - action.started);
         ++action.calls;
       } else {
         action.kernel(compute);
@@ -314,6 +326,29 @@ std::vector<ProfileRow> Executor::take_profile() {
   std::erase_if(rows, [](ProfileRow const& r) { return r.calls == 0; });
   std::stable_sort(rows.begin(), rows.end(), [](auto const& a, auto const& b) { return a.seconds > b.seconds; });
   return rows;
+}
+
+void Executor::enable_trace(bool on) {
+  impl_->tracing = on;
+  impl_->trace_began = Clock::now();
+}
+
+std::vector<TracedStep> Executor::traced_steps() const {
+  std::vector<TracedStep> steps;
+  for (auto const& bound : impl_->programs) {
+    for (std::size_t i = 0; i < bound.actions.size(); ++i) {
+      auto const& action = bound.actions[i];
+      auto const started = action.stream ? action.tasks.front()->started() : action.started;
+      if (started < impl_->trace_began) continue;
+      auto const ended = action.stream ? action.tasks.back()->ended() : action.ended;
+      steps.push_back({.program = bound.program,
+                       .step = static_cast<int>(i),
+                       .waited_ns = action.stream ? 0 : nanoseconds(started - action.waited),
+                       .start_ns = nanoseconds(started.time_since_epoch()),
+                       .end_ns = nanoseconds(ended.time_since_epoch())});
+    }
+  }
+  return steps;
 }
 
 double Executor::exposed_communication_seconds() const { return std::chrono::duration<double>(impl_->exposed).count(); }

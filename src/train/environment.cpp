@@ -33,10 +33,43 @@ int environment_number(std::initializer_list<char const*> names, int otherwise) 
   return otherwise;
 }
 
-std::int64_t file_number(char const* path) {
+std::int64_t file_number(std::string const& path) {
   std::ifstream in(path);
   std::int64_t n = 0;
   return in >> n && n > 0 ? n : INT64_MAX;  // "max", or no such file: no limit
+}
+
+/// The tightest memory limit of the control groups that this process is in, of versions 1 and 2.
+std::int64_t cgroup_memory_bytes() {
+  auto least = std::min(file_number("/sys/fs/cgroup/memory.max"),
+                        file_number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+  std::ifstream in("/proc/self/cgroup");
+  for (std::string line; std::getline(in, line);) {  // "<number>:<controllers, none in version 2>:<path>"
+    auto const fields = split(line, ':');
+    if (fields.size() != 3 || (!fields[1].empty() && fields[1] != "memory")) continue;
+    bool const second = fields[1].empty();
+    for (auto path = fields[2]; path.size() > 1; path.resize(path.rfind('/'))) {
+      least = std::min(least, file_number(second ? text("/sys/fs/cgroup", path, "/memory.max")
+                                                 : text("/sys/fs/cgroup/memory", path, "/memory.limit_in_bytes")));
+    }
+  }
+  return least;
+}
+
+/// A line of /proc/self/status that counts KiB, in bytes; 0: there is none.
+std::int64_t status_bytes(std::string_view name) {
+  std::ifstream in("/proc/self/status");
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with(name)) return 1024 * std::atoll(line.c_str() + name.size());
+  }
+  return 0;
+}
+
+/// What a limit of this process leaves beside what it has taken already.
+std::int64_t left_of(decltype(RLIMIT_AS) resource, std::string_view taken) {
+  struct rlimit limit {};
+  if (::getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return INT64_MAX;
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(limit.rlim_cur) - status_bytes(taken));
 }
 
 }  // namespace
@@ -150,24 +183,12 @@ std::string describe(World const& world, Threads const& threads) {
               threads.count, " thread", s(threads.count), " a rank");
 }
 
-std::int64_t peak_resident_bytes() {
-  std::ifstream in("/proc/self/status");
-  for (std::string word; in >> word;) {
-    std::int64_t kib = 0;
-    if (word == "VmHWM:" && in >> kib) return kib * 1024;
-  }
-  return 0;
-}
+std::int64_t peak_resident_bytes() { return status_bytes("VmHWM:"); }
 
-std::int64_t usable_memory_bytes() {
-  std::int64_t bytes = static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
-  bytes = std::min(bytes, file_number("/sys/fs/cgroup/memory.max"));
-  bytes = std::min(bytes, file_number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
-  struct rlimit limit {};
-  if (::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
-    bytes = std::min(bytes, static_cast<std::int64_t>(limit.rlim_cur));
-  }
-  return bytes;
+std::int64_t usable_memory_bytes(std::int64_t ranks_here) {
+  auto const machine = static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
+  auto const shared = std::min(machine, cgroup_memory_bytes()) / ranks_here;
+  return std::min({shared, left_of(RLIMIT_AS, "VmSize:"), left_of(RLIMIT_DATA, "VmData:")});
 }
 
 }  // namespace lamina::train

@@ -61,7 +61,8 @@ plan::Graphs build_graphs(config::RunConfig const& config, plan::Purpose purpose
 
 plan::Machine find_machine(comm::Communicator const& world, config::RunConfig const& config, int threads) {
   auto const local = static_cast<std::int64_t>(world.node_members().size());
-  auto const here = config.memory.limit > 0 ? config.memory.limit : usable_memory_bytes() / local;
+  auto const usable = usable_memory_bytes(local);
+  auto const here = config.memory.limit > 0 ? std::min(config.memory.limit, usable) : usable;
   auto const compute = config.precision.compute == "bf16" ? DType::bf16 : DType::f32;
   // Every kernel takes packed weights; ranks that would not ask for them follow those that do.
   return {.threads = static_cast<int>(world.all_max(threads)),

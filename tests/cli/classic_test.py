@@ -10,6 +10,7 @@ from support import SOURCE, Case, main
 
 CLASSIC = SOURCE / "apps/examples/classic"
 ONE_RANK = ("--set", "mesh.dp=1", "--set", "mesh.tp=1", "--set", "mesh.pp=1", "--set", "pipeline.stages=auto")
+QUICK = ("--set", "log.tensorboard=false", "--set", "device.threads=1")
 
 NETWORK = """\
 [run]
@@ -43,47 +44,70 @@ class Classic(Case):
         self.path("apps/examples").mkdir(parents=True)
         self.path("apps/examples/classic").symlink_to(CLASSIC)
 
-    def train(self, file, run, *more):
+    def train(self, name, run, *more):
         """Losses of the steps of a run file."""
-        self.lamina("train", file, "--set", f"run.dir={run}", "--set", "log.tensorboard=false", *more)
+        self.lamina("train", CLASSIC / f"{name}.toml", "--set", f"run.dir={run}", *QUICK, *more)
         return [m["loss"] for m in self.metrics(run) if "loss" in m]
 
-    def test_the_digits_are_told_apart(self):
-        losses = self.train(CLASSIC / "digits.toml", "digits")
-        self.assertLess(losses[-1], 0.2)
-        self.assertGreaterEqual(self.metrics("digits")[-1]["valid_accuracy"], 0.97)
-        result = self.lamina("eval", "digits", "--json").json()
-        self.assertEqual(result["samples"], 359)
-        self.assertGreaterEqual(result["accuracy"], 0.97)
-        self.assertAlmostEqual(result["accuracy"], self.metrics("digits")[-1]["valid_accuracy"], delta=1e-9)
+    def expect_equal(self, losses, expected, name):
+        self.assertEqual(len(losses), len(expected))
+        for step, (a, b) in enumerate(zip(losses, expected), 1):
+            self.assertLessEqual(abs(a - b), 1e-5 * abs(b), f"{name}, step {step}: {a}, on one rank {b}")
 
-    def test_every_example_learns_on_one_rank(self):
-        files = sorted(CLASSIC.glob("*.toml"))
-        self.assertGreaterEqual(len(files), 9)
-        for file in files:
-            if file.stem.startswith("digits"):
-                continue
-            with self.subTest(file.stem):
-                losses = self.train(file, file.stem, *ONE_RANK, "--steps", "20")
-                self.assertEqual(len(losses), 20)
-                self.assertLess(losses[-1], 0.8 * losses[0])
+    def test_a_network_split_in_any_way_trains_as_on_one_rank(self):
+        steps = ("--steps", "30")
+        one = self.train("mlp_two_stages", "one", *steps, *ONE_RANK)
+        self.assertLess(one[-1], 0.5 * one[0])
+        for name, ranks in {"mlp_two_stages": 2, "mlp_three_stages": 3, "mlp_returning": 2,
+                            "hybrid": 4, "hybrid_tensor": 4}.items():
+            with self.subTest(name):
+                self.expect_equal(self.train(name, name, *steps, "--ranks", ranks), one, name)
 
-    def test_data_parallel_ranks_train_what_one_rank_trains(self):
-        file = CLASSIC / "linear_data_parallel.toml"
-        small = ("--steps", "5", "--set", "data.samples=200")
-        one, two = self.train(file, "one", *small), self.train(file, "two", *small, "--ranks", "2")
-        for a, b in zip(one, two, strict=True):
-            self.assertAlmostEqual(a / b, 1, delta=1e-5)
+    def test_a_linear_layer_split_by_samples_columns_or_rows_trains_as_on_one_rank(self):
+        steps = ("--steps", "8")
+        for names in (("linear_data_parallel",), ("linear_columns", "linear_rows")):
+            one = self.train(names[0], "one" + names[0], *steps, *ONE_RANK)
+            self.assertLess(one[-1], 0.9 * one[0])
+            for name in names:
+                with self.subTest(name):
+                    self.expect_equal(self.train(name, name, *steps, "--ranks", "2"), one, name)
 
-    def test_every_example_is_a_run_file_of_its_mesh(self):
+    def test_the_digits_are_told_apart_by_a_pipeline_as_by_one_rank(self):
+        one = self.train("digits_pipeline", "one", *ONE_RANK)
+        two = self.train("digits_pipeline", "two", "--ranks", "2")
+        self.expect_equal(two, one, "digits_pipeline")
+        self.assertLess(two[-1], 0.2)
+        accuracies = [self.metrics(run)[-1]["valid_accuracy"] for run in ("one", "two")]
+        self.assertGreaterEqual(accuracies[0], 0.97)
+        self.assertEqual(accuracies[0], accuracies[1])
+        result = self.lamina("eval", "two", "--json", *ONE_RANK).json()  # what two ranks have saved, on one
+        self.assertEqual((result["samples"], result["accuracy"]), (359, accuracies[1]))
+
+    def test_the_digits_are_told_apart_without_a_pipeline(self):
+        self.train("digits", "digits", "--steps", "200")
+        self.assertGreaterEqual(self.metrics("digits")[-1]["valid_accuracy"], 0.96)
+
+    def test_the_large_example_is_planned_as_it_stands(self):
+        file = CLASSIC / "large.toml"
+        peaks = {}
+        for recompute in ("none", "full"):
+            ...
+
+    def test_the_large_example_on_a_small_scale_learns_on_two_ranks(self):
+        one = self.train("large_scaled_down", "one", *ONE_RANK)
+        two = self.train("large_scaled_down", "two", "--ranks", "2")
+        self.expect_equal(two, one, "large_scaled_down")
+        self.assertLess(two[-1], 0.8 * two[0])
+
+    def test_every_example_says_how_it_is_started(self):
         for file in sorted(CLASSIC.glob("*.toml")):
-            mesh = tomllib.loads(file.read_text()).get("mesh", {})
-            ranks = mesh.get("tp", 1) * mesh.get("pp", 1) * (mesh["dp"] if isinstance(mesh.get("dp"), int) else 1)
-            first = " ".join(file.read_text().splitlines()[:6])
-            if ranks > 1:
-                self.assertIn(f"--ranks {ranks}", first, file.stem)
-            printed = self.lamina("plan", file, *ONE_RANK, "--print", "config").out
-            self.assertEqual(tomllib.loads(printed)["model"]["kind"], "layers")
+            with self.subTest(file.stem):
+                mesh = tomllib.loads(file.read_text()).get("mesh", {})
+                ranks = mesh.get("tp", 1) * mesh.get("pp", 1) * (mesh["dp"] if isinstance(mesh.get("dp"), int) else 1)
+                head = [line for line in file.read_text().splitlines() if line.startswith("#")]
+                self.assertTrue(any(file.name in line and (ranks == 1 or f"--ranks {ranks}" in line) for line in head))
+                self.assertTrue(self.lamina("plan", file, "--ranks", ranks, "--json").json()["verified"])
+                self.assertIn(f"`{file.name}`", (CLASSIC / "README.md").read_text())
 
 
 class Layers(Case):

@@ -210,12 +210,92 @@ std::string change_cut(Case& c) {
   return text("step ", i, " cuts other rows");
 }
 
+/// A step uses another buffer of the same kind instead of its own, or two steps exchange theirs.
+std::string swap_operands(Case& c) {
+  Program* p;
+  int const i = some_step(c, p, [](Step const& s) { return !s.in.empty() || !s.out.empty(); });
+  if (i < 0) return "";
+  auto& list = at(*p, i).in.empty() || (!at(*p, i).out.empty() && c.random.one_in(2)) ? at(*p, i).out : at(*p, i).in;
+  auto& operand = list[static_cast<std::size_t>(c.random.below(static_cast<int>(list.size())))];
+  if (operand < 0 || operand >= static_cast<int>(c.t.buffers.size())) return "";
+  auto const& mine = c.t.buffers[static_cast<std::size_t>(operand)];
+  std::vector<int> like;
+  for (int b = 0; b < static_cast<int>(c.t.buffers.size()); ++b) {
+    auto const& other = c.t.buffers[static_cast<std::size_t>(b)];
+    if (b != operand && other.spec == mine.spec && other.program == mine.program) like.push_back(b);
+  }
+  if (like.empty()) return "";
+  int const other = c.random.of(like);
+  auto const done = text("step ", i, " uses %", other, " for %", operand);
+  if (c.random.one_in(2)) {
+    for (auto* all : {&at(*p, i).in, &at(*p, i).out}) std::ranges::replace(*all, operand, other);
+  } else {
+    operand = other;
+  }
+  return done;
+}
+
+/// Two buffers of one life change places in memory, or one comes to lie where another is.
+std::string swap_memory(Case& c) {
+  int const i = c.any_buffer();
+  auto& a = c.t.buffers[static_cast<std::size_t>(i)];
+  std::vector<int> like;
+  for (int b = 0; b < static_cast<int>(c.t.buffers.size()); ++b) {
+    auto const& other = c.t.buffers[static_cast<std::size_t>(b)];
+    if (b != i && other.program == a.program && other.space == a.space) like.push_back(b);
+  }
+  if (like.empty()) return "";
+  int const j = c.random.of(like);
+  auto& b = c.t.buffers[static_cast<std::size_t>(j)];
+  if (c.random.one_in(2)) {
+    std::swap(a.offset, b.offset);
+    return text("%", i, " and %", j, " swapped places");
+  }
+  a.offset = b.offset;
+  return text("%", i, " lies where %", j, " is");
+}
+
+/// Boxes of the global tensor that overlap, leave it, hold more than there is room for, or leave a hole.
+std::string change_boxes(Case& c) {
+  std::vector<std::size_t> with;
+  for (std::size_t b = 0; b < c.b.slabs.size(); ++b) {
+    if (!c.b.slabs[b].empty() && c.b.slabs[b][0].extent.ndim() > 0) with.push_back(b);
+  }
+  if (with.empty()) return "";
+  auto const buffer = c.random.of(with);
+  auto& list = c.b.slabs[buffer];
+  auto& slab = list[static_cast<std::size_t>(c.random.below(static_cast<int>(list.size())))];
+  int const d = c.random.below(slab.extent.ndim());
+  switch (c.random.below(6)) {
+    case 0:
+      slab.offset[d] += c.random.one_in(2) ? 1 : -1;
+      break;
+    case 1:
+      slab.extent[d] += 1;
+      break;
+    case 2:
+      if (slab.extent[d] > 0) slab.extent[d] -= 1;
+      break;
+    case 3:
+      list.push_back(Hyperslab(slab));
+      break;
+    case 4:
+      slab.offset[d] += slab.extent[d];
+      break;
+    default:
+      list.erase(list.begin());
+      break;
+  }
+  return text("changed the boxes of %", buffer);
+}
+
 }  // namespace
 
 std::span<Mutation const> plan_mutations() {
-  static constexpr std::array<Mutation, 16> all{
-      lose,   lose,   twice, cross,      cross,      cross,          reorder_stream, reorder_stream,
-      resize, rename, chain, turn_round, turn_round, forget_readers, forget_owners,  change_cut};
+  static constexpr std::array<Mutation, 20> all{
+      lose,           lose,       twice,         cross,         cross,       cross,       reorder_stream,
+      reorder_stream, resize,     rename,        chain,         turn_round,  turn_round,  forget_readers,
+      forget_owners,  change_cut, swap_operands, swap_operands, swap_memory, change_boxes};
   return all;
 }
 

@@ -175,10 +175,10 @@ std::string change_slabs(Case& c) {
       slab.offset = list[0].offset;
       break;
     case 0:
-      slab.offset[c.random.below(2)] += 1;
+      slab.offset[c.random.below(slab.offset.ndim())] += 1;
       break;
     case 1:
-      slab.extent[c.random.below(2)] += 1;
+      slab.extent[c.random.below(slab.extent.ndim())] += 1;
       break;
     case 2:
       std::swap(list.front(), list.back());

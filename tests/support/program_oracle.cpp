@@ -24,7 +24,7 @@ class Judge {
   Judge(ProgramSet const& set, Verdict& verdict) : t_(*set.shape), b_(set.binding), verdict_(verdict) {}
 
   /// Whether the rest of the world may look at this rank.
-  bool rank_alone() {
+  bool template_alone() {
     if (!tables()) return false;
     bool sound = true;
     judge_persistent_bytes(t_, b_.rank, verdict_);
@@ -337,7 +337,7 @@ class Judge {
       if (global.ndim() == 0 || s.offset.ndim() != global.ndim() || s.extent.ndim() != global.ndim()) return false;
       std::vector<std::int64_t> at(s.offset.extents().begin(), s.offset.extents().end());
       for (int d = 0; d < global.ndim(); ++d) {
-        if (s.offset[d] + s.extent[d] > global[d]) return false;
+        if (s.offset[d] < 0 || s.extent[d] < 0 || s.offset[d] + s.extent[d] > global[d]) return false;
       }
       for (std::int64_t k = 0; k < s.extent.count(); ++k, ++named_cells) {
         auto rest = k;
@@ -358,14 +358,28 @@ class Judge {
 
 }  // namespace
 
-Verdict judge(ProgramSet const& set) {
+bool Interpreter::judge_template(ProgramSet const& set, Verdict& verdict) {
+  auto const [at, is_new] = known_.try_emplace(set.shape.get());
+  auto& known = at->second;
+  if (is_new) {
+    ProgramSet const example{set.shape, {}};  // of rank 0
+    known.shape = set.shape;
+    known.sound = Judge(example, known.verdict).template_alone();
+  }
+  for (auto finding : known.verdict.findings) {
+    finding.rank = set.binding.rank;
+    verdict.findings.insert(std::move(finding));
+  }
+  return known.sound;
+}
+
+Verdict Interpreter::judge(ProgramSet const& set) {
   Verdict verdict;
-  Judge one(set, verdict);
-  if (one.rank_alone()) one.binding();
+  if (judge_template(set, verdict)) Judge(set, verdict).binding();
   return verdict;
 }
 
-Verdict judge(std::span<ProgramSet const> ranks) {
+Verdict Interpreter::judge(std::span<ProgramSet const> ranks) {
   Verdict verdict;
   std::vector<ProgramSet const*> by_rank(ranks.size(), nullptr);
   for (auto const& set : ranks) {
@@ -378,11 +392,14 @@ Verdict judge(std::span<ProgramSet const> ranks) {
     by_rank[static_cast<std::size_t>(b.rank)] = &set;
   }
   bool sound = true;
-  for (auto const* set : by_rank) sound = Judge(*set, verdict).rank_alone() && sound;
+  for (auto const* set : by_rank) sound = judge_template(*set, verdict) && sound;
   if (!sound) return verdict;
   for (auto const* set : by_rank) sound = Judge(*set, verdict).binding() && sound;
   if (sound) judge_world(by_rank, verdict);
   return verdict;
 }
+
+Verdict judge(ProgramSet const& set) { return Interpreter().judge(set); }
+Verdict judge(std::span<ProgramSet const> ranks) { return Interpreter().judge(ranks); }
 
 }  // namespace lamina::test

@@ -102,6 +102,7 @@ inline config::RunConfig small_run() {
   c.optimizer.lr = 3e-3;
   c.lr_schedule.warmup_steps = 4;
   c.memory.limit = std::int64_t{1} << 30;
+  c.parallel.zero = 0;  // every rank has all weights
   return c;
 }
 

@@ -118,7 +118,7 @@ struct LayerSplit {
 
 struct Parallel {
   bool sequence_parallel = true;
-  std::int64_t zero = 0;
+  std::int64_t zero = 1;
   bool overlap = true;
   std::int64_t bucket = 25 << 20;  // bytes
   std::string transport = "auto";  // auto | mpi

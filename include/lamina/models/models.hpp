@@ -20,7 +20,8 @@ struct Registration {
 
 /// GPT as in GPT-2 (Radford et al., "Language models are unsupervised multitask learners", 2019): names and global
 /// shapes of the parameters are in README "Parameters". The residual stream is f32; what enters products is `compute`.
-/// `norm = "post"` normalises after each residual sum (Vaswani et al., 2017), and keeps the final norm.
+/// `norm = "post"` normalises after each residual sum (Vaswani et al., "Attention is all you need", 2017): then there is
+/// no final norm, and with relu and causal = false the blocks have the parameters of PyTorch's TransformerEncoderLayer.
 /// In mode prefill and decode the inputs are tokens, position (i32[1]: tokens in the caches) and last (i32[1]: the
 /// token whose logits are wanted), the output is "logits" f32 [batch, vocab].
 /// @throws Error "models.gpt.<rule>", all problems at once.

@@ -32,6 +32,16 @@ struct Position {
   std::uint64_t changes = 0;  ///< grows with every step: two equal readings a while apart mean that nothing moved
 };
 
+/// When a step was executed, in nanoseconds of the steady clock.
+struct TracedStep {
+  program::Program const* program = nullptr;
+  int step = -1;
+  std::int64_t waited_ns = 0;  ///< a kernel: of waiting for communication before it
+  /// A kernel: when it was called and when it returned. Otherwise: from when the step's turn came on its stream, and
+  /// what it waits for was there, until it had finished.
+  std::int64_t start_ns = 0, end_ns = 0;
+};
+
 /// Executes one rank's programs: allocates the arenas, binds every step to a kernel or a communication task once; then
 /// only runs. Everything on the calling thread, which must be the one that initialised Kokkos; communication on the
 /// service thread.
@@ -53,6 +63,11 @@ class Executor {
 
   void enable_profile(bool on);
   std::vector<ProfileRow> take_profile();
+  /// While it is on, every run notes when its steps were executed, where there has been room since they were bound:
+  /// nothing is allocated. Off, it costs a look at a flag per kernel.
+  void enable_trace(bool on);
+  /// The last run of every program that has run since then, in the order of the list.
+  std::vector<TracedStep> traced_steps() const;
   /// Seconds the compute thread waited for communication in the last run of a program.
   double exposed_communication_seconds() const;
   /// Any thread, at any time.

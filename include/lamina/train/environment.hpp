@@ -49,7 +49,8 @@ std::string describe(World const& world, Threads const& threads);
 
 /// Resident high-water mark of this process (VmHWM), bytes.
 std::int64_t peak_resident_bytes();
-/// Physical memory that this process may use: the smallest of machine, cgroup and rlimit, bytes.
-std::int64_t usable_memory_bytes();
+/// Memory that this process may take, bytes: its share of the machine or of its cgroup among the ranks that run here, and
+/// no more than the rlimits of addresses and of data (`ulimit -v`, `ulimit -d`) leave beside what it has already.
+std::int64_t usable_memory_bytes(std::int64_t ranks_here = 1);
 
 }  // namespace lamina::train

@@ -48,6 +48,8 @@ class WaitTask final : public device::Task {
   std::uint64_t count_ = 0;
 };
 
+using Clock = std::chrono::steady_clock;
+
 /// A task that measures how long another one takes.
 class TimedTask final : public device::Task {
  public:
@@ -57,10 +59,13 @@ class TimedTask final : public device::Task {
   std::uint64_t progress() const override { return task_->progress(); }
   /// Nanoseconds since the last call. Any thread.
   std::int64_t take_ns() { return ns_.exchange(0, std::memory_order_relaxed); }
+  /// Of its last use, once its stream counts it as finished.
+  Clock::time_point started() const { return started_; }
+  Clock::time_point ended() const { return ended_; }
 
  private:
   std::unique_ptr<device::Task> task_;
-  std::chrono::steady_clock::time_point started_;
+  Clock::time_point started_, ended_;
   std::atomic<std::int64_t> ns_{0};
 };
 
@@ -73,6 +78,8 @@ struct Action {
   std::vector<int> after;          ///< compute: steps on other streams to wait for
   int profile = -1;                ///< row of the profile
   std::int64_t calls = 0, ns = 0;  ///< since the last `take_profile`
+  /// Compute: when the wait for others, the kernel and its end were, in the last run that was timed.
+  Clock::time_point waited, started, ended;
 };
 
 /// A program with everything looked up. Steps keep their ids.

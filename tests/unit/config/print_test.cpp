@@ -36,7 +36,7 @@ TEST(Print, writes_every_key_in_the_order_of_the_table) {
       HasSubstr("\n[lr_schedule]\nkind = \"cosine\"\nwarmup_steps = 0\ndecay_steps = \"auto\"\nmin = \"auto\"\n"));
   EXPECT_THAT(printed, HasSubstr("bucket = \"25 MiB\"\n"));
   EXPECT_THAT(printed, HasSubstr("abort = \"0 s\"\n"));
-  EXPECT_THAT(printed, HasSubstr("zero = 0\n"));
+  EXPECT_THAT(printed, HasSubstr("zero = 1\n"));
 }
 
 TEST(Print, every_value_that_a_key_takes_reads_back) {

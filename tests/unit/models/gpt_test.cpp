@@ -67,12 +67,24 @@ TEST(Gpt, of_the_size_of_gpt2_has_its_number_of_parameters) {
   EXPECT_EQ(elements(g), 124439808);
 }
 
+TEST(Gpt, of_encoder_layers_has_the_number_of_parameters_of_their_pytorch_counterpart) {
+  auto m = test::tiny_gpt();
+  m.norm = "post", m.activation = "relu", m.causal = false, m.positions = "none", m.tied = false, m.head_bias = true;
+  m.layers = 24, m.hidden = 2048, m.heads = 16, m.ff = 2048, m.vocab = 50000;
+  auto const g = build(m, {.mode = Mode::eval, .batch = 1, .tokens = 512, .context = 512});
+  // nn.Embedding, 24 x nn.TransformerEncoderLayer(2048, 16, 2048), nn.Linear(2048, 50000)
+  EXPECT_EQ(elements(g), 50000 * 2048 + 24 * 25186304 + 50000 * 2048 + 50000);
+  EXPECT_EQ(elements(g), 809321296);
+}
+
 TEST(Gpt, has_the_same_parameters_in_every_mode) {
   for (bool const tied : {true, false}) {
-    auto m = test::tiny_gpt();
-    m.tied = tied;
-    auto const expected = shapes(build(m, test::request(Mode::train)));
-    for (auto const mode : modes) EXPECT_EQ(shapes(build(m, test::request(mode))), expected);
+    for (auto const* norm : {"pre", "post"}) {
+      auto m = test::tiny_gpt();
+      m.tied = tied, m.norm = norm;
+      auto const expected = shapes(build(m, test::request(Mode::train)));
+      for (auto const mode : modes) EXPECT_EQ(shapes(build(m, test::request(mode))), expected);
+    }
   }
 }
 
