@@ -1,13 +1,11 @@
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "detail/command.hpp"
+#include "detail/launch.hpp"
 #include "lamina/base/log.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/data/paths.hpp"
@@ -39,7 +37,7 @@ int numa_domains() {
   if (count < 1 || (ranks != "auto" && ranks != std::to_string(count)))
     refuse(text("'", ranks, "'"), "a positive number, or auto", "correct --ranks");
   // The command without --ranks.
-  std::vector<std::string> own = {std::filesystem::read_symlink("/proc/self/exe").string()};
+  std::vector<std::string> own = {own_path()};
   for (std::size_t i = 1; i < program.command_line.size(); ++i) {
     auto const& argument = program.command_line[i];
     if (argument == "--ranks") {
@@ -48,34 +46,12 @@ int numa_domains() {
       own.push_back(argument);
     }
   }
-  if (std::getenv("OMPI_COMM_WORLD_SIZE")) {
-    refuse("ranks that mpirun has started already", "one launcher: --ranks, or mpirun in front of the command",
-           "leave one of the two out");
-  }
-  if (std::getenv("SLURM_STEP_ID") || std::getenv("SLURM_JOB_ID")) {
-    refuse("a Slurm allocation", "srun starts the ranks there",
-           text("srun --mpi=pmix -n ", count, " ", join(own, " ")));
-  }
-  std::vector<std::string> command = {"mpirun", "-n", std::to_string(count)};
-  if (::geteuid() == 0) command.emplace_back("--allow-run-as-root");
-  if (cores >= count) {
-    for (auto const* s : {"--bind-to", "core", "--map-by"}) command.emplace_back(s);
-    command.push_back(text("slot:PE=", cores / count));
-  } else {
-    for (auto const* s : {"--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", "1"})
-      command.emplace_back(s);
-  }
-  command.insert(command.end(), own.begin(), own.end());
-  std::vector<char*> raw;
-  for (auto& s : command) raw.push_back(s.data());
-  raw.push_back(nullptr);
+  auto command = under_mpirun(count, cores, own);
   if (train::StopSignals::received() != 0) {  // mpirun would not know of it
     log::info("stopped by a signal before a rank was started; start again with the same command");
     std::exit(static_cast<int>(ExitCode::stopped_early));
   }
-  ::execvp("mpirun", raw.data());
-  refuse(text("mpirun could not be started: ", std::strerror(errno)), "Open MPI's mpirun in PATH",
-         "install it (apps/setup), or load your MPI module");
+  refuse(execute(std::move(command)), "Open MPI's mpirun in PATH", "install it (apps/setup), or load your MPI module");
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ void check_commands(CLI::App& app, std::vector<std::string> const& arguments) {
       so_far += " " + arguments[i];
       continue;
     }
-    static std::vector<std::string> const later = {"sweep", "simulate", "report", "watch"};
+    static std::vector<std::string> const later = {"simulate", "report", "watch"};
     bool const is_later = group == &app && std::ranges::find(later, arguments[i]) != later.end();
     auto const guess = closest(arguments[i], names);
     fail({.code = "app.command.unknown",

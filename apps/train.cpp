@@ -13,7 +13,7 @@ void add_train(Command const& app, Program& program) {
     std::string ranks;
     std::int64_t steps = 0;
     double max_hours = 0;
-    bool fresh = false;
+    bool fresh = false, no_checkpoint = false;
   };
   auto o = std::make_shared<Options>();
   auto const command = app.add_subcommand("train", "Train a run; starting it again resumes it");
@@ -21,6 +21,7 @@ void add_train(Command const& app, Program& program) {
   command.add_option("--steps", o->steps, "Stop after this step with a checkpoint; bends no schedule")
       .check(above_zero());
   command.add_flag("--fresh", o->fresh, "Move an earlier run of the same directory aside and start anew");
+  command.add_flag("--no-checkpoint", o->no_checkpoint, "Write no checkpoint, not even the last: for measurements");
   command.add_option("--max-hours", o->max_hours, "Checkpoint and exit with 75 after this time").check(above_zero());
   command.add_option("--ranks", o->ranks, "Start this many ranks under mpirun, or 'auto'");
   command.footer(
@@ -34,6 +35,7 @@ void add_train(Command const& app, Program& program) {
         return train::train(config, p.world,
                             {.stop_after_step = o->steps,
                              .fresh = o->fresh,
+                             .checkpoints = !o->no_checkpoint,
                              .max_hours = o->max_hours,
                              .threads = p.threads.count,
                              .command_line = program.command_line,

@@ -4,6 +4,7 @@ Same model (pre-norm, tanh GELU, tied head), data order (samples i*T .. i*T+T of
 decay on matrices and embeddings, clip_grad_norm_. Prints one JSON document.
 
   python pytorch_gpt2.py --tokens train.bin --batch 4 --context 256 --steps 5 --precision bf16 --compile
+  python pytorch_gpt2.py --tokens train.bin --batch 4 --context 256 --ranks 2 --threads 1       DistributedDataParallel over gloo
   python pytorch_gpt2.py --weights DIR --tokens train.bin --context 64 --steps 50 --warmup-steps 5 --decay-steps 50
 """
 import argparse
@@ -90,6 +91,7 @@ def main():
     a.add_argument("--precision", choices=["f32", "autocast", "bf16"], default="f32")
     a.add_argument("--compile", action="store_true")
     a.add_argument("--threads", type=int, default=2)
+    a.add_argument("--ranks", type=int, default=1, help="processes of DistributedDataParallel (gloo); each takes batch / ranks samples")
     a.add_argument("--lr", type=float, default=6e-4)
     a.add_argument("--min-lr", type=float)
     a.add_argument("--warmup-steps", type=int, default=0)
@@ -103,7 +105,24 @@ def main():
     a.add_argument("--save-hugging-face", help="write the initial weights in GPT-2's names to this directory and stop")
     o = a.parse_args()
     o.ff = o.ff or 4 * o.hidden
-    o.micro = o.micro or o.batch
+    if o.ranks > 1:
+        import torch.multiprocessing
+
+        os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+        os.environ.setdefault("MASTER_PORT", str(20000 + os.getpid() % 20000))
+        return torch.multiprocessing.spawn(replica, args=(o,), nprocs=o.ranks)
+    train(o, 0)
+
+
+def replica(rank, o):
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=o.ranks)
+    train(o, rank)
+    torch.distributed.destroy_process_group()
+
+
+def train(o, rank):
+    mine = o.batch // o.ranks  # samples of this process
+    o.micro = o.micro or mine
     torch.set_num_threads(o.threads)
     torch.manual_seed(o.seed)
     torch.set_float32_matmul_precision("highest")
@@ -117,7 +136,7 @@ def main():
     samples = (len(data) - 1) // o.context
 
     def batch(step):
-        ids = [((step - 1) * o.batch + i) % samples for i in range(o.batch)]
+        ids = [((step - 1) * o.batch + rank * mine + i) % samples for i in range(mine)]
         x = np.stack([data[i * o.context : i * o.context + o.context + 1] for i in ids]).astype(np.int64)
         x = torch.from_numpy(x)
         return x[:, :-1].contiguous(), x[:, 1:].contiguous()
@@ -128,6 +147,8 @@ def main():
         import copy
 
         working = copy.deepcopy(model).to(torch.bfloat16)
+    if o.ranks > 1:  # gradients are averaged over the processes while the backward goes on
+        working = torch.nn.parallel.DistributedDataParallel(working, gradient_as_bucket_view=True)
     decay = [p for p in model.parameters() if p.dim() >= 2]
     rest = [p for p in model.parameters() if p.dim() < 2]
     optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": o.weight_decay}, {"params": rest, "weight_decay": 0.0}],
@@ -155,11 +176,11 @@ def main():
         x, y = batch(step)
         start = time.perf_counter()
         total = 0.0
-        for m in range(0, o.batch, o.micro):
+        for m in range(0, mine, o.micro):
             loss = run(x[m : m + o.micro], y[m : m + o.micro]) / y.numel()
             loss.backward()
             total += loss.item()
-        if working is not model:
+        if o.precision == "bf16":
             for p, w in zip(model.parameters(), working.parameters()):
                 p.grad = w.grad.float()
                 w.grad = None
@@ -174,7 +195,7 @@ def main():
             group["lr"] = learning_rate(step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        if working is not model:
+        if o.precision == "bf16":
             with torch.no_grad():
                 for p, w in zip(model.parameters(), working.parameters()):
                     w.copy_(p)
@@ -182,6 +203,8 @@ def main():
         losses.append(total)
     import resource
 
+    if rank > 0:
+        return
     timed = sorted(times[o.skip:]) or [float("nan")]
     json.dump({"system": f"torch {torch.__version__}", "settings": vars(o), "step_s": timed[len(timed) // 2], "times": times,
                "losses": losses, "grad_norms": norms, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024},

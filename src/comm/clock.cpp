@@ -26,8 +26,8 @@ void finish(device::Task& task) {
 }
 
 /// Two numbers that go to a rank and come back.
-struct Exchange {
-  Exchange(Communicator const& world, int peer) {
+struct Pair {
+  Pair(Communicator const& world, int peer) {
     TensorRef const memory{words.data(), {DType::i64, {2}}};
     send = world.make_send(memory, peer), recv = world.make_recv(memory, peer);
   }
@@ -36,7 +36,7 @@ struct Exchange {
 };
 
 void ask(Communicator const& world, int peer, std::function<std::int64_t()> const& now, int rounds) {
-  Exchange with(world, peer);
+  Pair with(world, peer);
   auto shortest = std::numeric_limits<std::int64_t>::max();
   ClockOffset best;
   for (int i = 0; i < rounds; ++i) {
@@ -54,7 +54,7 @@ void ask(Communicator const& world, int peer, std::function<std::int64_t()> cons
 }
 
 ClockOffset answer(Communicator const& world, std::function<std::int64_t()> const& now, int rounds) {
-  Exchange with(world, 0);
+  Pair with(world, 0);
   for (int i = 0; i < rounds; ++i) {
     finish(*with.recv);
     with.words[0] = now();

@@ -201,8 +201,8 @@ std::array const table{
     Key{"log", "every_steps", Kind::integer, LAMINA_AT(log.every_steps), "a line of metrics.jsonl", {.min = 1,
         .max = most_steps}},
     Key{"log", "tensorboard", Kind::boolean, LAMINA_AT(log.tensorboard), "write an event file"},
-    Key{"log", "trace_steps", Kind::integers, LAMINA_AT(log.trace_steps), "steps that write a Chrome trace", {.min = 1,
-        .max = most_steps, .available_to = 0}},
+    Key{"log", "trace_steps", Kind::integers, LAMINA_AT(log.trace_steps),
+        "steps that write a Chrome trace of all ranks, such as [3, 4]", {.min = 1, .max = most_steps}},
 };
 // clang-format on
 

@@ -54,12 +54,16 @@ program::Binding Plan::binding(int rank) const {
   b.coordinates = mesh.coordinates(rank);
   for (auto const& g : shape.groups) b.members.push_back(members(g, rank));
   if (parts.empty() || mesh.world() == 1) return b;  // every rank holds all of every tensor
+  auto const is_held = [](program::Buffer const& buffer) {
+    return buffer.role == Role::parameter || buffer.role == Role::gradient || buffer.role == Role::moment1 ||
+           buffer.role == Role::moment2;
+  };
+  auto const last = std::find_if(shape.buffers.rbegin(), shape.buffers.rend(), is_held).base();  // few among thousands
   bool any = false;
-  for (auto const& buffer : shape.buffers) {
+  for (auto at = shape.buffers.begin(); at != last; ++at) {
+    auto const& buffer = *at;
     auto& slabs = b.slabs.emplace_back();
-    bool const held = buffer.role == Role::parameter || buffer.role == Role::gradient ||
-                      buffer.role == Role::moment1 || buffer.role == Role::moment2;
-    if (!held) continue;
+    if (!is_held(buffer)) continue;
     for (auto const& part : parts) {
       int const v = part.graph.find(buffer.name, buffer.role);
       if (v < 0) continue;

@@ -9,6 +9,7 @@
 #include "plan/detail/copies.hpp"
 #include "plan/detail/parts.hpp"
 #include "plan/detail/plan.hpp"
+#include "plan/detail/traffic.hpp"
 
 namespace lamina::plan {
 namespace {
@@ -60,8 +61,8 @@ TensorSpec Plan::local_spec(Part const& part, int value, int form) const {
   return {v.spec.dtype, local_shape(v, layout, mesh)};
 }
 
-std::shared_ptr<Plan const> make(Graphs const& graphs, config::RunConfig const& config, std::int64_t world,
-                                 Machine const& machine, Purpose purpose) {
+std::shared_ptr<Plan> draft(Graphs const& graphs, config::RunConfig const& config, std::int64_t world,
+                            Machine const& machine, Purpose purpose) {
   auto plan = std::make_shared<Plan>();
   plan->config = config;
   plan->machine = machine;
@@ -82,8 +83,15 @@ std::shared_ptr<Plan const> make(Graphs const& graphs, config::RunConfig const& 
   for (auto const& kind : plan->kinds) {
     plan->shapes.push_back(std::make_shared<program::Template const>(lower_kind(*plan, kind)));
   }
+  return plan;
+}
+
+std::shared_ptr<Plan const> make(Graphs const& graphs, config::RunConfig const& config, std::int64_t world,
+                                 Machine const& machine, Purpose purpose) {
+  auto plan = draft(graphs, config, world, machine, purpose);
   require_memory(*plan);
   require_sound(*plan);
+  plan->notes = notes_of(*plan);
   return plan;
 }
 

@@ -1,5 +1,6 @@
 #include "lamina/train/train.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <thread>
@@ -16,6 +17,7 @@
 #include "lamina/train/evaluate.hpp"
 #include "lamina/train/resume.hpp"
 #include "lamina/train/signals.hpp"
+#include "lamina/train/trace.hpp"
 #include "train/detail/loop.hpp"
 
 namespace lamina::train {
@@ -50,6 +52,7 @@ class Loop {
   void log_step(std::int64_t step, detail::StepResult const& r);
   void check_numbers(std::int64_t step, detail::StepResult const& r);
   void evaluate_now(std::int64_t step);
+  void write_trace_of(std::int64_t step);
   void save(std::int64_t step, bool last);
   bool save_is_due(std::int64_t step);
   void status(char const* state, ExitCode code, std::string const& reason) {
@@ -191,6 +194,12 @@ void Loop::evaluate_now(std::int64_t step) {
   log::info(line);
 }
 
+void Loop::write_trace_of(std::int64_t step) {
+  auto const rank = static_cast<std::size_t>(world_.rank());
+  auto const host = rank < options_.hosts.size() ? options_.hosts[rank] : std::string();
+  write_trace(session_->executor(), world_, host, config_.run.dir, step);
+}
+
 bool Loop::save_is_due(std::int64_t step) {
   auto const& c = config_.checkpoint;
   bool due = c.every_steps > 0 && step % c.every_steps == 0;
@@ -200,7 +209,7 @@ bool Loop::save_is_due(std::int64_t step) {
 }
 
 void Loop::save(std::int64_t step, bool last) {
-  if (saved_step_ == step) return;
+  if (saved_step_ == step || !options_.checkpoints) return;
   checkpoint::State const state{
       .step = step,
       .tokens = tokens_,
@@ -243,10 +252,16 @@ ExitCode Loop::stopped(std::string const& why) {
 ExitCode Loop::steps() {
   detail::Stepper stepper(*session_, *sources_.train, data_origin_);
   while (step_ < goal()) {
+    bool const traced = std::ranges::count(config_.log.trace_steps, step_ + 1) > 0;
+    if (traced) session_->executor().enable_trace(true);
     bool const late = options_.max_hours > 0 && seconds_since(started_) > options_.max_hours * 3600;
     auto const r = stepper.run(step_ + 1, StopSignals::received() != 0 ? StopSignals::received()
                                           : late                       ? detail::deadline_stop
                                                                        : 0);
+    if (traced) {
+      session_->executor().enable_trace(false);
+      write_trace_of(step_ + 1);
+    }
     check_numbers(step_ + 1, r);
     ++step_;
     tokens_ += r.targets;

@@ -28,7 +28,7 @@ class Usage(Case):
         self.assertIn("did you mean verify?", self.refuse(2, "app.command.unknown", "checkpoint", "verfy").err)
 
     def test_commands_that_are_not_there_yet_say_so(self):
-        for command in (["sweep", "run.toml"], ["watch", "run"], ["bench", "comm"], ["checkpoint", "repair", "x"]):
+        for command in (["simulate", "run.toml"], ["watch", "run"], ["bench", "comm"], ["checkpoint", "repair", "x"]):
             self.assertIn("not available yet", self.lamina(*command, code=2).err)
         self.refuse(2, "app.plan.fit", "plan", "run.toml", "--fit", "8GiB")
 
@@ -64,7 +64,7 @@ class Usage(Case):
 
     def test_what_the_file_cannot_have_yet_is_refused_and_its_default_accepted(self):
         for key, bad, good in (("guard.policy", "rollback", "skip"), ("guard.spike_factor", "3", "0"),
-                               ("guard.replica_hash_every_steps", "5", "0"), ("log.trace_steps", "[1]", "[]"),
+                               ("guard.replica_hash_every_steps", "5", "0"),
                                ("placement.default", "gpu", "cpu"), ("parallel.zero", "1", "0")):
             err = self.lamina("plan", "run.toml", "--set", f"{key}={bad}", code=2).err
             self.assertIn("not available yet", err)

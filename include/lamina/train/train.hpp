@@ -14,6 +14,7 @@ namespace lamina::train {
 struct TrainOptions {
   std::int64_t stop_after_step = 0;  ///< --steps N: stop there with a checkpoint, exit 0; 0: run.steps
   bool fresh = false;
+  bool checkpoints = true;  ///< false: none is written, not even at the end; for measurements
   double max_hours = 0;  ///< deadline from the start of the process; 0: none
   int threads = 1;
   std::vector<std::string> command_line;  ///< for the record

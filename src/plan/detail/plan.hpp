@@ -73,6 +73,10 @@ struct Plan {
   std::vector<int> const& holders_of(std::string const& parameter) const;
 };
 
+/// Like `make`, but neither compared with the memory nor verified, and without notes: for settings that are tried out.
+std::shared_ptr<Plan> draft(Graphs const& graphs, config::RunConfig const& config, std::int64_t world,
+                            Machine const& machine, Purpose purpose);
+
 /// What a group keeps outside the arenas for what its exchanges receive and pack. "world": all ranks, who agree between
 /// the programs.
 struct GroupScratch {
