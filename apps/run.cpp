@@ -86,6 +86,7 @@ int run(int argument_count, char** arguments, std::vector<models::Registration> 
   apps::add_new(commands, program);
   apps::add_train(commands, program);
   apps::add_plan(commands, program);
+  apps::add_sweep(commands, program);
   apps::add_eval(commands, program);
   apps::add_generate(commands, program);
   apps::add_checkpoint(commands, program);

@@ -68,6 +68,7 @@ void use_run_directory(RunFile& file);
 void add_new(Command const& app, Program& program);
 void add_train(Command const& app, Program& program);
 void add_plan(Command const& app, Program& program);
+void add_sweep(Command const& app, Program& program);
 void add_eval(Command const& app, Program& program);
 void add_generate(Command const& app, Program& program);
 void add_checkpoint(Command const& app, Program& program);
