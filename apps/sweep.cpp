@@ -45,7 +45,7 @@ struct Row {
   std::int64_t ranks = 0, peak_bytes = 0, bytes_moved = 0, samples = 0;
   plan::Prediction predicted;
 
-  std::vector<double> times;                ///< seconds of the timed steps
+  std::vector<double> times;  ///< seconds of the timed steps
   double step_s = 0, tokens_per_s = 0, exposed_s = 0;
   std::int64_t resident_bytes = 0;
   std::optional<Refusal> refused;
@@ -191,7 +191,8 @@ void print_table(Options const& o, std::vector<Over> const& overs, std::vector<R
   bool const samples = !rows.front().config.model.network.empty();
   std::vector<std::vector<std::string>> cells(1);
   for (auto const& over : overs) cells[0].push_back(over.key);
-  for (auto const* title : {"ranks", "step", samples ? "samples/s" : "tokens/s", "ratio", "bubble", "exposed", "peak", "moved"})
+  for (auto const* title :
+       {"ranks", "step", samples ? "samples/s" : "tokens/s", "ratio", "bubble", "exposed", "peak", "moved"})
     cells[0].emplace_back(title);
   for (auto const& row : rows) {
     auto& line = cells.emplace_back(row.values);
@@ -222,8 +223,10 @@ void print_table(Options const& o, std::vector<Over> const& overs, std::vector<R
   std::printf("\n%s; bubble: part of a step's passes in which a stage waits for another, by the plan;\n",
               o.plan_only ? "predicted from the plans, for machines as lamina plan assumes them"
                           : text("medians of ", o.steps, " steps after ", o.warmup, " of warm-up, of rank 0").c_str());
-  std::printf("exposed: waiting for communication in a step; peak: planned, of the fullest rank; moved: by all ranks in a step;\n"
-              "ratio: of the step's time to the first row's\n");
+  std::printf(
+      "exposed: waiting for communication in a step; peak: planned, of the fullest rank; moved: by all ranks in a "
+      "step;\n"
+      "ratio: of the step's time to the first row's\n");
 }
 
 void print_json(Options const& o, std::vector<Over> const& overs, std::vector<Row> const& rows) {
@@ -312,7 +315,8 @@ ExitCode sweep(Program const& program, Options o) {
   }
   if (first && all_alike) throw *first;
   o.json ? print_json(o, overs, rows) : print_table(o, overs, rows);
-  return ExitCode::ok;
+  bool const any = std::ranges::any_of(rows, [](Row const& r) { return !r.refused; });
+  return any ? ExitCode::ok : exit_code_of(rows.front().refused->code);
 }
 
 }  // namespace

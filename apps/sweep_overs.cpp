@@ -11,7 +11,8 @@ namespace {
   fail({.code = "app.sweep.over",
         .subject = text("--over ", argument),
         .found = std::move(found),
-        .expected = "a key and its values, section.key=a|b, or a section and several keys at once, mesh=\"dp=2|tp=2,pp=2\"",
+        .expected =
+            "a key and its values, section.key=a|b, or a section and several keys at once, mesh=\"dp=2|tp=2,pp=2\"",
         .fix = "read lamina sweep --help, which ends with an example"});
 }
 

@@ -40,8 +40,8 @@ class Messages {
     if (!sends && step.kind != StepKind::recv) return "";
     auto const group = static_cast<std::size_t>(step.group);
     auto const peer = set_.binding.members[group][static_cast<std::size_t>(step.peer)], here = set_.binding.rank;
-    auto const way = text(program.name, ' ', set_.shape->groups[group].name, ' ', sends ? here : peer, '>',
-                          sends ? peer : here);
+    auto const way =
+        text(program.name, ' ', set_.shape->groups[group].name, ' ', sends ? here : peer, '>', sends ? peer : here);
     return text(way, ' ', count_[way]++);
   }
 

@@ -259,8 +259,8 @@ ExitCode Loop::steps() {
                                           : late                       ? detail::deadline_stop
                                                                        : 0);
     if (traced) {
-      session_->executor().enable_trace(false);
       write_trace_of(step_ + 1);
+      session_->executor().enable_trace(false);
     }
     check_numbers(step_ + 1, r);
     ++step_;

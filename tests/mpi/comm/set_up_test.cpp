@@ -1,10 +1,12 @@
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <limits>
 #include <numeric>
 
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
+#include "lamina/comm/clock.hpp"
 #include "support/comm_cases.hpp"
 
 namespace lamina {
@@ -48,6 +50,17 @@ TEST_P(SetUp, all_ranks_of_this_machine_are_one_node) {
   std::vector<int> everyone(n_);
   std::iota(everyone.begin(), everyone.end(), 0);
   EXPECT_EQ(group_.node_members(), everyone);
+}
+
+TEST_P(SetUp, clocks_that_differ_are_compared_with_that_of_rank_0) {
+  auto const same = comm::measure_clock(group_);
+  EXPECT_EQ(same.offset_ns, 0);  // one machine, one clock
+  EXPECT_EQ(same.uncertainty_ns > 0, rank_ > 0);
+  std::int64_t const ahead = rank_ == 0 ? 0 : 3'000'000'000 * (rank_ % 2 == 0 ? rank_ : -rank_) + 17;
+  auto const other = comm::measure_clock(
+      group_, [&] { return comm::steady_ns() + ahead; }, 9);
+  EXPECT_LE(std::abs(other.offset_ns - ahead), other.uncertainty_ns);
+  EXPECT_LT(other.uncertainty_ns, 500'000'000);  // on a machine whose cores are shared
 }
 
 TEST_P(SetUp, values_that_differ_name_the_ranks) {

@@ -57,6 +57,7 @@ TEST(Executor, allocates_nothing_in_a_run_after_the_first_on_any_thread) {
   auto const world = comm::Communicator::world();
   runtime::Executor executor(program::parse(programs(world.rank(), world.size(), 300007)), world);
   executor.enable_profile(true);
+  executor.enable_trace(true);
   auto const step = [&] {
     executor.run("forward_backward");
     executor.run("update");

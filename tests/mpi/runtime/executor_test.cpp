@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 
 #include "lamina/base/error.hpp"
@@ -114,6 +115,43 @@ TEST(Executor, passes_messages_down_a_pipeline) {
     executor.run("main");
     EXPECT_EQ(executor.buffer("z", Role::output).as<float>()[2], static_cast<float>(round * (rank + 2)));
   }
+}
+
+TEST(Executor, notes_when_each_step_was_executed_while_its_trace_is_on) {
+  auto const world = Communicator::world();
+  int const n = world.size(), rank = world.rank();
+  Executor executor(program::parse(pipeline(rank, n)), world);
+  executor.run("main");
+  EXPECT_TRUE(executor.traced_steps().empty());
+  auto const now = [] { return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1); };
+  auto const before = now();
+  executor.enable_trace(true);
+  executor.run("main");
+  executor.enable_trace(false);
+  auto const steps = executor.traced_steps();
+  EXPECT_TRUE(steps.empty()) << "that trace is over";
+  executor.enable_trace(true);
+  for (int i = 0; i < 2; ++i) executor.run("main");
+  auto const traced = executor.traced_steps();
+  auto const& program = executor.set().shape->programs[0];
+  EXPECT_EQ(traced.size(), program.steps.size());
+  std::int64_t last_of_compute = before;
+  for (std::size_t i = 0; i < traced.size(); ++i) {
+    auto const& t = traced[i];
+    EXPECT_EQ(t.program, &program);
+    EXPECT_EQ(t.step, static_cast<int>(i));
+    EXPECT_GE(t.start_ns, before);
+    EXPECT_GE(t.end_ns, t.start_ns);
+    EXPECT_LE(t.end_ns, now());
+    EXPECT_GE(t.waited_ns, 0);
+    if (program.steps[i].kind != program::StepKind::kernel) continue;
+    EXPECT_GE(t.start_ns - t.waited_ns, last_of_compute);
+    last_of_compute = t.end_ns;
+    for (auto const other : program.steps[i].after) {
+      EXPECT_GE(t.start_ns, traced[static_cast<std::size_t>(other)].end_ns) << "it waits for that step";
+    }
+  }
+  world.barrier();
 }
 
 /// Rank 0 answers what rank 1 asks for, but its list has the answer behind a kernel that waits for rank 1's thanks.
