@@ -60,8 +60,8 @@ program::Binding Plan::binding(int rank) const {
   };
   auto const last = std::find_if(shape.buffers.rbegin(), shape.buffers.rend(), is_held).base();  // few among thousands
   bool any = false;
-  for (auto at = shape.buffers.begin(); at != last; ++at) {
-    auto const& buffer = *at;
+  for (auto each = shape.buffers.begin(); each != last; ++each) {
+    auto const& buffer = *each;
     auto& slabs = b.slabs.emplace_back();
     if (!is_held(buffer)) continue;
     for (auto const& part : parts) {
