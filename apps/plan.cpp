@@ -9,6 +9,8 @@
 #include "lamina/base/units.hpp"
 #include "lamina/graph/graph.hpp"
 #include "lamina/kernels/pack_weight.hpp"
+#include "lamina/plan/levers.hpp"
+#include "lamina/plan/predict.hpp"
 #include "lamina/program/program.hpp"
 #include "lamina/train/session.hpp"
 
@@ -22,18 +24,31 @@ struct Options {
   bool json = false;
 };
 
-void refuse_later(Options const& o) {
-  if (o.fit.empty()) return;
-  fail({.code = "app.plan.fit",
-        .subject = "lamina plan --fit",
-        .found = text("--fit ", o.fit),
-        .expected = "not available yet",
-        .fix =
-            "set memory.limit and read --print memory: a plan above the limit is refused with the biggest consumers"});
+plan::Machine machine_of(config::RunConfig const& config) {
+  auto const compute = config.precision.compute == "bf16" ? DType::bf16 : DType::f32;
+  return {.threads = static_cast<int>(std::max<std::int64_t>(1, config.device.threads)),
+          .memory_bytes = config.memory.limit,
+          .packs_weights = kernels::wants_packed_weights(compute)};
+}
+
+ExitCode fit_run(config::RunConfig const& config, plan::Again const& again, Options const& o) {
+  auto const limit = parse_bytes(o.fit);
+  auto const fit = plan::fit(config, again, limit);
+  if (!o.json) {
+    std::fputs(plan::to_text(fit, limit).c_str(), stdout);
+    return ExitCode::ok;
+  }
+  nlohmann::ordered_json result{{"ranks", o.ranks},
+                                {"limit_bytes", limit},
+                                {"changes", fit.changes},
+                                {"peak_bytes", fit.peak_bytes},
+                                {"predicted_step_s", static_cast<double>(fit.step_ns) * 1e-9}};
+  if (fit.changes.empty()) result["largest_micro"] = fit.largest_micro;
+  std::printf("%s\n", result.dump(2).c_str());
+  return ExitCode::ok;
 }
 
 ExitCode plan_run(Program const& program, Options const& o) {
-  refuse_later(o);
   auto const config = load_here(program, o.file, o.ranks);
   if (o.print == "config") {
     std::fputs(config::print(config, program.custom_models()).c_str(), stdout);
@@ -51,21 +66,26 @@ ExitCode plan_run(Program const& program, Options const& o) {
           .expected = text("0 to ", o.ranks - 1),
           .fix = "correct --rank or --ranks"});
   }
-  plan::Machine const machine{
-      .threads = static_cast<int>(std::max<std::int64_t>(1, config.device.threads)),
-      .memory_bytes = config.memory.limit,
-      .packs_weights = kernels::wants_packed_weights(config.precision.compute == "bf16" ? DType::bf16 : DType::f32)};
-  auto const plan = plan::make(graphs, config, o.ranks, machine, plan::Purpose::train);
+  plan::Again const again{
+      .world = o.ranks,
+      .graphs = [&](auto const& c) { return train::build_graphs(c, plan::Purpose::train, program.registered); },
+      .machine = machine_of};
+  if (!o.fit.empty()) return fit_run(config, again, o);
+  auto const plan = plan::make(graphs, config, o.ranks, machine_of(config), plan::Purpose::train);
   if (o.json) {
     auto const set = plan::lower(*plan, static_cast<int>(o.rank));
     nlohmann::ordered_json programs = nlohmann::ordered_json::array();
     for (auto const& p : set.shape->programs) programs.push_back({{"name", p.name}, {"steps", p.steps.size()}});
+    auto const predicted = plan::predict(*plan, plan::assumed_machine(*plan));
     nlohmann::ordered_json const result{{"ranks", o.ranks},
                                         {"dp", config.mesh.dp},
                                         {"tp", config.mesh.tp},
                                         {"pp", config.mesh.pp},
                                         {"micro_batches", config::micro_batches(config)},
                                         {"peak_bytes", plan::peak_bytes(*plan)},
+                                        {"predicted_step_s", static_cast<double>(predicted.step_ns) * 1e-9},
+                                        {"predicted_naive_step_s", static_cast<double>(predicted.naive_ns) * 1e-9},
+                                        {"predicted_bubble", predicted.bubble},
                                         {"plan_hash", hex(plan::hash(*plan))},
                                         {"verified", true},
                                         {"programs", programs}};
@@ -74,6 +94,7 @@ ExitCode plan_run(Program const& program, Options const& o) {
     std::fputs(program::print(plan::lower(*plan, static_cast<int>(o.rank))).c_str(), stdout);
   } else if (o.print == "memory") {
     std::fputs(plan::memory_text(*plan, static_cast<int>(o.rank)).c_str(), stdout);
+    std::fputs(plan::levers_text(*plan, config, again).c_str(), stdout);
   } else {
     std::fputs(plan::to_text(*plan).c_str(), stdout);
   }
@@ -93,7 +114,7 @@ void add_plan(Command const& app, Program& program) {
       .capture_default_str();
   command.add_option("--print", o->print, "What to print")
       .check(one_of({"config", "graph", "plan", "program", "memory"}));
-  command.add_option("--fit", o->fit, "Largest setting that fits into this memory");
+  command.add_option("--fit", o->fit, "Smallest change with which a rank needs no more than this, such as 8GiB");
   command.add_flag("--json", o->json, "Print one JSON document");
   command.footer("Example:  lamina plan run.toml --ranks 1024 --print memory --rank 17");
   command.callback([o, &program] { program.action = [o, &program] { return plan_run(program, *o); }; });

@@ -6,6 +6,8 @@
 #include "lamina/base/text.hpp"
 #include "lamina/base/units.hpp"
 #include "plan/detail/memory.hpp"
+#include "plan/detail/sections.hpp"
+#include "plan/detail/traffic.hpp"
 
 namespace lamina::plan {
 namespace {
@@ -74,6 +76,30 @@ std::size_t fullest(Plan const& plan) {
   return most;
 }
 
+/// The pp coordinate whose fullest rank needs least, and what that is.
+std::pair<int, std::int64_t> leanest_coordinate(Plan const& plan) {
+  std::vector<std::int64_t> most(static_cast<std::size_t>(plan.mesh.size("pp")), 0);
+  for (std::size_t k = 0; k < plan.kinds.size(); ++k) {
+    auto& m = most[static_cast<std::size_t>(plan.kinds[k].stage)];
+    m = std::max(m, kind_bytes(plan, k));
+  }
+  auto const least = std::min_element(most.begin(), most.end());
+  return {static_cast<int>(least - most.begin()), *least};
+}
+
+/// "ranks 4-7 (pp coordinate 1) need", and how many others are above the limit too.
+std::string who_needs(Plan const& plan, std::size_t kind, std::int64_t limit) {
+  if (plan.mesh.world() == 1) return "the rank needs";
+  auto const ranks = ranks_at(plan, nullptr, static_cast<int>(kind));
+  std::int64_t others = 0;
+  auto const count = ranks_per_kind(plan);
+  for (std::size_t k = 0; k < plan.kinds.size(); ++k) others += k != kind && kind_bytes(plan, k) > limit ? count[k] : 0;
+  auto const where = plan.mesh.size("pp") > 1 ? text(" (pp coordinate ", plan.kinds[kind].stage, ")") : "";
+  auto const too = others > 0 ? text(", and ", others, others == 1 ? " other rank, need" : " other ranks, need")
+                              : std::string(ranks.size() == 1 ? " needs" : " need");
+  return text(ranks.size() == 1 ? "rank " : "ranks ", rank_list(ranks), where, too);
+}
+
 /// Ways that can bring the plan below the limit, and why the obvious ones cannot where the model alone is above it.
 std::string what_helps(Plan const& plan, std::size_t kind, std::int64_t limit) {
   auto const& shape = *plan.shapes[kind];
@@ -92,8 +118,18 @@ std::string what_helps(Plan const& plan, std::size_t kind, std::int64_t limit) {
   if (train && plan.config.memory.recompute == "none" && kept <= limit) {
     ways.emplace_back("memory.recompute = \"selective\" or \"full\"");
   }
-  if (train && plan.config.parallel.zero < 3 && plan.mesh.size("dp") > 1) {
-    ways.push_back(text("parallel.zero = ", plan.config.parallel.zero + 1));
+  if (train && plan.zero < (plan.config.batch.shares.empty() ? 3 : 1) && plan.mesh.size("dp") > 1) {
+    ways.push_back(text("parallel.zero = ", plan.zero + 1));
+  }
+  if (plan.mesh.size("tp") > 1 && !plan.config.parallel.sequence_parallel && kept <= limit) {
+    ways.emplace_back("parallel.sequence_parallel = true");
+  }
+  if (train && plan.mesh.size("pp") > 1) {
+    if (plan.config.pipeline.schedule == "gpipe" && kept <= limit) ways.emplace_back("pipeline.schedule = \"1f1b\"");
+    if (auto const c = leanest_coordinate(plan); c.second <= limit) {
+      ways.push_back(text("fewer layers at pp coordinate ", plan.kinds[kind].stage, " (pipeline.stages; coordinate ",
+                          c.first, " needs only ", human_bytes(c.second), ")"));
+    }
   }
   ways.emplace_back("more ranks with mesh.tp or mesh.pp");
   ways.emplace_back(state <= limit ? "a smaller model or context" : "a smaller model");
@@ -102,8 +138,8 @@ std::string what_helps(Plan const& plan, std::size_t kind, std::int64_t limit) {
   auto const what = state <= limit ? "what stays between the steps needs "
                     : train        ? "parameters, gradients and moments alone need "
                                    : "the parameters alone need ";
-  return text(join(ways), "; a smaller batch.micro does not help: ", what,
-              human_bytes(state <= limit ? kept : state), " on that rank");
+  return text(join(ways), "; a smaller batch.micro does not help: ", what, human_bytes(state <= limit ? kept : state),
+              " on that rank");
 }
 
 }  // namespace
@@ -160,10 +196,11 @@ void require_memory(Plan const& plan) {
     names.push_back(text(largest[i]->name, " (", largest[i]->role, ") ", human_bytes(largest[i]->bytes)));
   }
   fail({.code = "plan.memory.limit",
-        .subject = "a rank needs more memory than it may have",
+        .subject = text(who_needs(plan, kind, limit), " more memory than a rank may have"),
         .found = text(human_bytes(peak), " (", peak, " bytes): ", join(rows), "; largest buffers: ", join(names)),
         .expected = text("at most ", human_bytes(limit), " (", limit, " bytes) per rank"),
-        .fix = text("try ", what_helps(plan, kind, limit))});
+        .fix = text("try ", what_helps(plan, kind, limit),
+                    plan.purpose == Purpose::train ? "; `lamina plan --fit` looks for the smallest change" : "")});
 }
 
 }  // namespace lamina::plan

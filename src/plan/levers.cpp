@@ -191,7 +191,8 @@ std::vector<Lever> levers(RunConfig const& config, Again const& again) {
   std::vector<Lever> all;
   auto const add = [&](std::string setting, RunConfig const& c) {
     auto const t = try_out(c, again);
-    all.push_back({.setting = std::move(setting), .refused = t.refused, .peak_bytes = t.peak_bytes, .step_ns = t.step_ns});
+    all.push_back(
+        {.setting = std::move(setting), .refused = t.refused, .peak_bytes = t.peak_bytes, .step_ns = t.step_ns});
   };
   auto const with = [&](std::string setting, auto change) {
     auto c = config;

@@ -28,9 +28,8 @@ void combine(std::vector<Change> const& changes, std::size_t from, std::size_t l
              std::vector<std::vector<int>>& all) {
   if (left == 0) return all.push_back(chosen);
   for (auto i = from; i < changes.size(); ++i) {
-    bool const again = std::any_of(chosen.begin(), chosen.end(), [&](int c) {
-      return changes[static_cast<std::size_t>(c)].key == changes[i].key;
-    });
+    bool const again = std::any_of(chosen.begin(), chosen.end(),
+                                   [&](int c) { return changes[static_cast<std::size_t>(c)].key == changes[i].key; });
     if (again) continue;
     chosen.push_back(static_cast<int>(i));
     combine(changes, i + 1, left - 1, chosen, all);
@@ -48,7 +47,8 @@ std::vector<Change> memory_changes(RunConfig const& config) {
   if (config.mesh.tp > 1 && !config.parallel.sequence_parallel) {
     add(0, "parallel.sequence_parallel = true", set_sequence, 1);
   }
-  if (config.mesh.pp > 1 && config.pipeline.schedule == "gpipe") add(1, "pipeline.schedule = \"1f1b\"", set_schedule, 0);
+  if (config.mesh.pp > 1 && config.pipeline.schedule == "gpipe")
+    add(1, "pipeline.schedule = \"1f1b\"", set_schedule, 0);
   for (auto z = config.parallel.zero + 1; config.mesh.dp > 1 && z <= (config.batch.shares.empty() ? 3 : 1); ++z) {
     add(2, text("parallel.zero = ", z), set_zero, z);
   }

@@ -27,8 +27,8 @@ struct Lever {
 /// A training run as it is and with each memory lever of its own: recomputation, micro-batch size, sequence parallelism
 /// (tp > 1), ZeRO (dp > 1), bf16. Settings that are in force already are left out.
 std::vector<Lever> levers(config::RunConfig const& config, Again const& again);
-/// As a table. A run whose plans are too large to be made a dozen times gets a line that says so. @param planned the run
-/// as it is.
+/// As a table. A run whose plans are too large to be made a dozen times gets a line that says so. @param planned the
+/// run as it is.
 std::string levers_text(Plan const& planned, config::RunConfig const& config, Again const& again);
 
 /// The smallest change of settings with which a training run fits.
