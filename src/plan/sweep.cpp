@@ -1,10 +1,7 @@
 #include "plan/detail/sweep.hpp"
 
 #include <algorithm>
-#include <array>
-#include <map>
-#include <set>
-#include <utility>
+#include <limits>
 #include <vector>
 
 namespace lamina::plan {
@@ -14,79 +11,86 @@ using Index = std::size_t;
 constexpr std::int64_t most_work = 1'600'000;  // items placed in one call, over all passes
 constexpr int most_passes = 40;
 
-/// The free bytes below a ceiling, by place and by size.
+/// The free bytes below a ceiling: holes in the order of their place. They are few, and lie together in memory.
 class Holes {
  public:
-  explicit Holes(std::int64_t ceiling) : end_(ceiling) { add(0, ceiling); }
-  std::int64_t end() const { return end_; }
+  explicit Holes(std::int64_t ceiling) : end_(ceiling) {
+    if (ceiling > 0) holes_.push_back({0, ceiling});
+  }
 
-  /// The lowest bytes of the smallest hole that is large enough.
+  /// The lowest bytes of the smallest hole that is large enough, the lowest of equals.
   std::int64_t take_smallest(std::int64_t bytes) {
-    auto const hole = by_size_.lower_bound({bytes, 0});
-    if (hole == by_size_.end()) return grow(bytes);
-    auto const [size, from] = *hole;
-    remove(from, size);
-    add(from + bytes, size - bytes);
-    return from;
+    Index best = holes_.size();
+    auto size = std::numeric_limits<std::int64_t>::max();
+    for (Index i = 0; i < holes_.size(); ++i) {
+      if (holes_[i].bytes >= bytes && holes_[i].bytes < size) best = i, size = holes_[i].bytes;
+    }
+    return best == holes_.size() ? grow(bytes) : take_low(best, bytes);
   }
 
   /// The lowest bytes of the lowest hole that is large enough.
   std::int64_t take_lowest(std::int64_t bytes) {
-    for (auto const& [from, size] : by_place_) {
-      if (size >= bytes) return take(from, size, from, bytes);
+    for (Index i = 0; i < holes_.size(); ++i) {
+      if (holes_[i].bytes >= bytes) return take_low(i, bytes);
     }
     return grow(bytes);
   }
 
   /// The highest bytes of the highest hole that is large enough.
   std::int64_t take_highest(std::int64_t bytes) {
-    for (auto hole = by_place_.rbegin(); hole != by_place_.rend(); ++hole) {
-      auto const [from, size] = *hole;
-      if (size >= bytes) return take(from, size, from + size - bytes, bytes);
+    for (Index i = holes_.size(); i-- > 0;) {
+      auto& hole = holes_[i];
+      if (hole.bytes < bytes) continue;
+      hole.bytes -= bytes;
+      auto const at = hole.from + hole.bytes;
+      if (hole.bytes == 0) erase(i);
+      return at;
     }
     return grow(bytes);
   }
 
   void give(std::int64_t from, std::int64_t bytes) {
-    auto const next = by_place_.lower_bound(from);
-    if (next != by_place_.begin()) {
-      auto const [start, size] = *std::prev(next);
-      if (start + size == from) remove(start, size), from = start, bytes += size;
+    auto const after = std::lower_bound(holes_.begin(), holes_.end(), from,
+                                        [](Hole const& h, std::int64_t place) { return h.from < place; });
+    bool const joins_after = after != holes_.end() && after->from == from + bytes;
+    if (after != holes_.begin() && std::prev(after)->from + std::prev(after)->bytes == from) {
+      std::prev(after)->bytes += bytes + (joins_after ? after->bytes : 0);
+      if (joins_after) holes_.erase(after);
+    } else if (joins_after) {
+      after->from = from, after->bytes += bytes;
+    } else {
+      holes_.insert(after, {from, bytes});
     }
-    if (auto const after = by_place_.find(from + bytes); after != by_place_.end()) {
-      auto const [start, size] = *after;
-      remove(start, size), bytes += size;
-    }
-    add(from, bytes);
   }
 
  private:
-  void add(std::int64_t from, std::int64_t bytes) {
-    if (bytes > 0) by_place_.emplace(from, bytes), by_size_.emplace(bytes, from);
-  }
-  void remove(std::int64_t from, std::int64_t bytes) { by_place_.erase(from), by_size_.erase({bytes, from}); }
+  struct Hole {
+    std::int64_t from, bytes;
+  };
 
-  std::int64_t take(std::int64_t from, std::int64_t size, std::int64_t at, std::int64_t bytes) {
-    remove(from, size);
-    add(from, at - from);
-    add(at + bytes, from + size - at - bytes);
+  void erase(Index i) { holes_.erase(holes_.begin() + static_cast<std::ptrdiff_t>(i)); }
+
+  std::int64_t take_low(Index i, std::int64_t bytes) {
+    auto& hole = holes_[i];
+    auto const at = hole.from;
+    hole.from += bytes, hole.bytes -= bytes;
+    if (hole.bytes == 0) erase(i);
     return at;
   }
 
   /// Nothing fits: the end moves, from where the last hole begins if it touches the end.
   std::int64_t grow(std::int64_t bytes) {
     auto at = end_;
-    if (!by_place_.empty()) {
-      auto const [from, size] = *by_place_.rbegin();
-      if (from + size == end_) remove(from, size), at = from;
+    if (!holes_.empty() && holes_.back().from + holes_.back().bytes == end_) {
+      at = holes_.back().from;
+      holes_.pop_back();
     }
     end_ = at + bytes;
     return at;
   }
 
   std::int64_t end_;
-  std::map<std::int64_t, std::int64_t> by_place_;            // from -> bytes
-  std::set<std::pair<std::int64_t, std::int64_t>> by_size_;  // bytes, from
+  std::vector<Hole> holes_;
 };
 
 struct Way {
@@ -102,7 +106,8 @@ class Sweep {
     std::stable_sort(by_end_.begin(), by_end_.end(), [&](Index a, Index b) { return items_[a].last < items_[b].last; });
   }
 
-  Packing run(Way const& way) const {
+  /// Gives up, with `worse` bytes or more, once it is clear that this many are needed.
+  Packing run(Way const& way, std::int64_t worse) const {
     Packing p{std::vector<std::int64_t>(items_.size()), 0};
     Holes holes(way.ceiling);
     Index over = 0;
@@ -116,6 +121,7 @@ class Sweep {
                      : way.smallest ? holes.take_smallest(t.bytes)
                                     : holes.take_lowest(t.bytes);
       p.bytes = std::max(p.bytes, p.offsets[i] + t.bytes);
+      if (p.bytes >= worse) break;
     }
     return p;
   }
@@ -137,7 +143,7 @@ Packing sweep(std::span<Lifetime const> items, std::int64_t bound) {
   auto const is_good = [&] { return !best.offsets.empty() && best.bytes <= bound + bound / 100; };
   auto const consider = [&](Way const& way) {
     if (is_good() || passes-- <= 0) return;
-    auto p = pass.run(way);
+    auto p = pass.run(way, best.offsets.empty() ? std::numeric_limits<std::int64_t>::max() : best.bytes);
     if (best.offsets.empty() || p.bytes < best.bytes) best = std::move(p), best_way = way;
   };
   for (bool const smallest : {true, false}) {
