@@ -22,8 +22,9 @@ std::array const table{
     Key{"run", "steps", Kind::integer, LAMINA_AT(run.steps), "optimizer steps of the whole run", {.min = 1,
         .max = most_steps, .basic = true}},
     Key{"run", "determinism", Kind::choice, LAMINA_AT(run.determinism),
-        "layout: bitwise repeatable on the same layout and threads; fast: may reorder sums",
-        {.choices = "fast|layout|canonical", .not_yet = "canonical"}},
+        "layout: bitwise repeatable on the same layout and threads; fast: may reorder sums; canonical: bitwise equal on "
+        "every mesh, slowly",
+        {.choices = "fast|layout|canonical"}},
 
     Key{"model", "kind", Kind::choice, LAMINA_AT(model.kind),
         "gpt, layers (any feed-forward network), or a kind that the program registered",

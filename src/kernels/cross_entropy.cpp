@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "detail/check.hpp"
+#include "detail/ids.hpp"
 #include "detail/parallel.hpp"
 #include "detail/math.hpp"
 #include "lamina/base/error.hpp"
@@ -11,11 +11,10 @@
 
 namespace lamina::kernels {
 namespace detail {
-namespace {
 
 // R rows, C classes
 
-void check_rows(Check const& check, TensorRef const& x, TensorRef const& targets) {
+void require_classes(Check const& check, TensorRef const& x, TensorRef const& targets) {
   check.ndim("x", x, 1);
   check.dtype("x", x, {DType::f32});
   check.dtype("targets", targets, {DType::i32});
@@ -31,6 +30,8 @@ void check_rows(Check const& check, TensorRef const& x, TensorRef const& targets
           .fix = "give the last layer as many outputs as the data have classes"});
   }
 }
+
+namespace {
 
 /// Largest logit and sum of exp(logit - largest). The largest of a row with a NaN may be any of the others: the sum is
 /// NaN.
@@ -92,7 +93,7 @@ void cross_entropy(device::Stream& stream, CrossEntropyArgs const& a) {
   check.dtype("loss", a.loss, {DType::f64});
   check.count("loss", a.loss, 2);
   stream.wait();
-  detail::check_rows(check, a.x, a.targets);
+  detail::require_classes(check, a.x, a.targets);
   detail::for_each_slot(label, 1, [&](int) { detail::run(a); });
 }
 
@@ -102,7 +103,7 @@ void cross_entropy_grad(device::Stream& stream, CrossEntropyGradArgs const& a) {
   check.dtype("dx", a.dx, {DType::f32});
   check.shape("dx", a.dx, a.x.spec.shape);
   stream.wait();
-  detail::check_rows(check, a.x, a.targets);
+  detail::require_classes(check, a.x, a.targets);
   auto const classes = a.x.spec.shape.back();
   detail::for_each_range(label, a.targets.spec.count(), 16, [&](std::int64_t begin, std::int64_t end) {
     for (auto r = begin; r < end; ++r) {
@@ -118,7 +119,7 @@ void accuracy(device::Stream& stream, AccuracyArgs const& a) {
   check.dtype("hits", a.hits, {DType::f64});
   check.count("hits", a.hits, 2);
   stream.wait();
-  detail::check_rows(check, a.x, a.targets);
+  detail::require_classes(check, a.x, a.targets);
   detail::for_each_slot(label, 1, [&](int) {
     auto const classes = a.x.spec.shape.back();
     auto const* targets = a.targets.as<std::int32_t>();

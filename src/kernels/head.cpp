@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "detail/ids.hpp"
 #include "detail/linear.hpp"
 #include "detail/math.hpp"
 #include "detail/parallel.hpp"
@@ -15,6 +16,14 @@ namespace {
 constexpr std::int64_t most_vocab = 1024;  // per block: its logits stay in the caches between two passes
 constexpr std::int64_t partial = 64;       // logits summed before they are added to the row's sum: less rounding
 constexpr std::int64_t spare = 32;         // keeps the rows of g off multiples of 4 KiB
+
+/// Blocks of about equal size, so that none is a thin rest.
+std::int64_t balanced(std::int64_t extent, std::int64_t most, std::int64_t multiple) {
+  auto const blocks = (extent + most - 1) / most;
+  return round_up((extent + blocks - 1) / blocks, multiple);
+}
+
+}  // namespace
 
 void require_targets(Check const& check, TensorRef const& targets, std::int64_t rows, std::int64_t vocab) {
   check.dtype("targets", targets, {DType::i32});
@@ -29,14 +38,6 @@ void require_targets(Check const& check, TensorRef const& targets, std::int64_t 
           .fix = "the data were made with another tokenizer: set model.vocab to its size"});
   }
 }
-
-/// Blocks of about equal size, so that none is a thin rest.
-std::int64_t balanced(std::int64_t extent, std::int64_t most, std::int64_t multiple) {
-  auto const blocks = (extent + most - 1) / most;
-  return round_up((extent + blocks - 1) / blocks, multiple);
-}
-
-}  // namespace
 
 Head::Head(Check check, HeadOperands const& o, bool all_logits, DType const* grad)
     : check_(check), o_(o), all_logits_(all_logits), type_(o.x.spec.dtype), rest_(o.scratch) {

@@ -120,7 +120,8 @@ void Buffers::add_persistent() {
   if (plan_.purpose == Purpose::train) add_once("rng", Role::input, {DType::i64, {3}}, {3});
   if (plan_.purpose != Purpose::generate) add_once("control", Role::input, {DType::f64, {16}}, {16});
   add_values(Role::output);
-  if (plan_.purpose == Purpose::train) add_once("norm", Role::output, {DType::f64, {2}}, {2});
+  Shape const norm{plan_.canonical() ? 4 : 2};
+  if (plan_.purpose == Purpose::train) add_once("norm", Role::output, {DType::f64, norm}, norm);
   add_values(Role::parameter);
   add_values(Role::gradient);
   add_values(Role::moment1);

@@ -10,6 +10,7 @@
 #include "lamina/graph/ops/layer_norm.hpp"
 #include "lamina/graph/ops/linear.hpp"
 #include "lamina/graph/ops/loss.hpp"
+#include "plan/detail/rebuild.hpp"
 
 namespace lamina::plan {
 namespace {
@@ -156,43 +157,6 @@ constexpr std::array<Pattern, 5> patterns{{
     {"head_loss_stats + softmax_rescale + loss_sum + head_loss_grad -> head_loss", &Matcher::head_loss, true},
     {"head_loss_stats + softmax_rescale -> head_loss_stats", &Matcher::whole_stats, true},
 }};
-
-/// Copies a graph, with rewrites in place of what they replace.
-class Rebuild {
- public:
-  explicit Rebuild(Graph const& from) : from_(from), map_(from.values().size(), -1) {
-    for (auto const& v : from.values()) {
-      if (v.producer >= 0) continue;
-      int const parameter = v.parameter < 0 ? -1 : map_[static_cast<std::size_t>(v.parameter)];
-      int const id = v.role == Role::input       ? to_.add_input(v.name, v.spec, v.dims)
-                     : v.role == Role::parameter ? to_.add_parameter(v.name, v.spec, v.dims, v.init, v.decay)
-                                                 : to_.add_state(v.name, v.spec, v.dims, v.role, parameter);
-      map_[static_cast<std::size_t>(v.id)] = id;
-    }
-  }
-
-  void add(graph::OpPtr op, std::vector<int> in, std::vector<int> const& out, Node const& place) {
-    std::vector<int> targets;
-    for (int& v : in) v = map_[static_cast<std::size_t>(v)];
-    for (int const v : out) {
-      int const state = from_.value(v).accumulates_into;
-      targets.push_back(state < 0 ? -1 : map_[static_cast<std::size_t>(state)]);
-    }
-    auto const made = to_.add_node(std::move(op), std::move(in), place.layer, place.phase, targets);
-    for (std::size_t o = 0; o < out.size(); ++o) {
-      auto const& v = from_.value(out[o]);
-      map_[static_cast<std::size_t>(v.id)] = made[o];
-      if (v.role == Role::output && v.accumulates_into < 0 && v.overwrites < 0) to_.mark_output(made[o], v.name);
-    }
-  }
-
-  Graph finish() { return std::move(to_); }
-
- private:
-  Graph const& from_;
-  Graph to_;
-  std::vector<int> map_;
-};
 
 }  // namespace
 

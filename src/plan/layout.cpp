@@ -241,7 +241,7 @@ class Propagation {
     auto const kind = node.op->kind();
     bool const draws = node.op->attributes().real("p", 0.0) > 0;
     bool const table = kind == "embedding" || kind == "embedding_grad" || kind == "head_loss_stats" ||
-                       kind == "head_loss_grad";
+                       kind == "head_loss_sum" || kind == "head_loss_grad";
     if (!draws && !table) return;
     auto const& letters = kind == "embedding_grad" ? rule.out[0].letters
                           : table                  ? rule.in[kind == "embedding" ? 0 : 1].letters

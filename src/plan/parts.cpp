@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lamina/graph/optimizer.hpp"
+#include "plan/detail/canonical.hpp"
 #include "plan/detail/recompute.hpp"
 #include "plan/detail/stages.hpp"
 
@@ -113,7 +114,9 @@ void add_part(Plan& plan, std::string program, graph::Graph const& graph) {
   part.program = std::move(program);
   part.layers = layers_of(graph);
   auto const allowed = [&](std::vector<int> const& nodes) { return may_fuse(plan, graph, nodes); };
-  auto fused = plan.config.parallel.fuse ? fuse(graph, cuts_vocabulary(plan, graph), allowed) : Fused{graph, {}};
+  auto fused = plan.canonical()            ? Fused{canonical(plan, graph), {}}
+               : plan.config.parallel.fuse ? fuse(graph, cuts_vocabulary(plan, graph), allowed)
+                                           : Fused{graph, {}};
   part.graph = std::move(fused.graph);
   part.fused = std::move(fused.patterns);
   if (part.trains()) {

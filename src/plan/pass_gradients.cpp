@@ -183,7 +183,7 @@ void Pass::norm() {
     }
   }
   auto const count = [&](std::string const& holder, std::vector<int> const& ids, std::string const& rows) {
-    graph::SquareNorm const op(static_cast<int>(ids.size()));
+    graph::SquareNorm const op(static_cast<int>(ids.size()), plan_.canonical());
     Step step;
     step.attributes = op.attributes();
     if (!holder.empty()) step.attributes.set("holder", holder);

@@ -66,6 +66,7 @@ std::shared_ptr<Plan> draft(Graphs const& graphs, config::RunConfig const& confi
   auto plan = std::make_shared<Plan>();
   plan->config = config;
   plan->machine = machine;
+  plan->machine.packs_weights = machine.packs_weights && !plan->canonical();
   plan->purpose = purpose;
   plan->mesh = make_mesh(config.mesh, world);
   plan->config.mesh.dp = plan->mesh.size("dp");

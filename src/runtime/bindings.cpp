@@ -16,6 +16,7 @@
 #include "lamina/kernels/cross_entropy.hpp"
 #include "lamina/kernels/dropout.hpp"
 #include "lamina/kernels/embedding.hpp"
+#include "lamina/kernels/exact.hpp"
 #include "lamina/kernels/fill.hpp"
 #include "lamina/kernels/head_loss.hpp"
 #include "lamina/kernels/layer_norm.hpp"
@@ -83,7 +84,7 @@ Kernel bind_embedding(Operands& o) {
 
 Kernel bind_embedding_grad(Operands& o) {
   auto const dtable = o.out();
-  return o.kernel<k::embedding_grad, k::embedding_grad_reference>(
+  return o.kernel<k::embedding_grad, k::embedding_grad_reference, k::embedding_grad_exact>(
       k::EmbeddingGradArgs{.dx = o.in(),
                            .ids = o.in(),
                            .dtable = dtable,
@@ -138,7 +139,7 @@ Kernel bind_add_layer_norm(Operands& o) {
 }
 
 Kernel bind_layer_norm_grad(Operands& o) {
-  return o.kernel<k::layer_norm_grad, k::layer_norm_grad_reference>(
+  return o.kernel<k::layer_norm_grad, k::layer_norm_grad_reference, k::layer_norm_grad_exact>(
       k::LayerNormGradArgs{.dy = o.in(),
                            .x = o.in(),
                            .scale = o.in(),
@@ -153,12 +154,12 @@ Kernel bind_layer_norm_grad(Operands& o) {
 }
 
 Kernel bind_linear(Operands& o) {
-  return o.kernel<k::linear, k::linear_reference>(k::LinearArgs{.x = o.in(),
-                                                                .w = weight(o),
-                                                                .bias = o.in_of_holder(o.flag("bias")),
-                                                                .y = o.out(),
-                                                                .scratch = o.scratch(),
-                                                                .rows_dims = rows_dims(o)});
+  return o.kernel<k::linear, k::linear_reference, k::linear_exact>(k::LinearArgs{.x = o.in(),
+                                                                                 .w = weight(o),
+                                                                                 .bias = o.in_of_holder(o.flag("bias")),
+                                                                                 .y = o.out(),
+                                                                                 .scratch = o.scratch(),
+                                                                                 .rows_dims = rows_dims(o)});
 }
 
 Kernel bind_linear_gelu(Operands& o) {
@@ -182,12 +183,13 @@ Kernel bind_linear_gelu(Operands& o) {
 }
 
 Kernel bind_linear_grad_input(Operands& o) {
-  return o.kernel<k::linear_grad_input, k::linear_grad_input_reference>(k::LinearGradInputArgs{
-      .dy = o.in(), .w = weight(o), .dx = o.out(), .scratch = o.scratch(), .rows_dims = rows_dims(o)});
+  return o.kernel<k::linear_grad_input, k::linear_grad_input_reference, k::linear_grad_input_exact>(
+      k::LinearGradInputArgs{
+          .dy = o.in(), .w = weight(o), .dx = o.out(), .scratch = o.scratch(), .rows_dims = rows_dims(o)});
 }
 
 Kernel bind_linear_grad_weight(Operands& o) {
-  return o.kernel<k::linear_grad_weight, k::linear_grad_weight_reference>(
+  return o.kernel<k::linear_grad_weight, k::linear_grad_weight_reference, k::linear_grad_weight_exact>(
       k::LinearGradWeightArgs{.dy = o.in(),
                               .x = o.in(),
                               .dw = o.out(),
@@ -288,7 +290,7 @@ Kernel bind_select_token(Operands& o) {
 
 Kernel bind_head_loss_stats(Operands& o) {
   auto const x = o.in(), w = weight(o);
-  return o.kernel<k::head_loss_stats, k::head_loss_stats_reference>(
+  return o.kernel<k::head_loss_stats, k::head_loss_stats_reference, k::head_loss_stats_exact>(
       k::HeadLossStatsArgs{.x = x,
                            .w = w,
                            .bias = o.in_if(o.flag("bias")),
@@ -300,34 +302,43 @@ Kernel bind_head_loss_stats(Operands& o) {
                            .part = vocab_part(o, w)});
 }
 
+Kernel bind_head_loss_sum(Operands& o) {
+  auto const x = o.in(), w = weight(o);
+  return o.always<k::head_loss_sum_exact>(k::Exact<k::HeadLossSumArgs>{
+      {.x = x, .w = w, .bias = o.in_if(o.flag("bias")), .max = o.in(), .sum = o.out(), .part = vocab_part(o, w)},
+      o.fixed_point(),
+      o.fixed_point("logits_")});
+}
+
 Kernel bind_softmax_rescale(Operands& o) {
   return o.kernel<k::softmax_rescale, k::softmax_rescale_reference>(
       k::SoftmaxRescaleArgs{.sum = o.in(), .own_max = o.in(), .max = o.in(), .y = o.out()});
 }
 
 Kernel bind_loss_sum(Operands& o) {
-  return o.kernel<k::loss_sum, k::loss_sum_reference>(k::LossSumArgs{.max = o.in(),
-                                                                     .sum = o.in(),
-                                                                     .target = o.in(),
-                                                                     .targets = o.in(),
-                                                                     .loss = o.out(),
-                                                                     .accumulate = o.accumulate()});
+  return o.kernel<k::loss_sum, k::loss_sum_reference, k::loss_sum_exact>(k::LossSumArgs{.max = o.in(),
+                                                                                        .sum = o.in(),
+                                                                                        .target = o.in(),
+                                                                                        .targets = o.in(),
+                                                                                        .loss = o.out(),
+                                                                                        .accumulate = o.accumulate()});
 }
 
 Kernel bind_head_loss_grad(Operands& o) {
   auto const x = o.in(), w = weight(o);
-  return o.kernel<k::head_loss_grad, k::head_loss_grad_reference>(k::HeadLossGradArgs{.x = x,
-                                                                                      .w = w,
-                                                                                      .bias = o.in_if(o.flag("bias")),
-                                                                                      .targets = o.in(),
-                                                                                      .max = o.in(),
-                                                                                      .sum = o.in(),
-                                                                                      .dx = o.out(),
-                                                                                      .dw = o.out(),
-                                                                                      .dbias = o.out_if(o.flag("bias")),
-                                                                                      .scratch = o.scratch(),
-                                                                                      .accumulate = o.accumulate(),
-                                                                                      .part = vocab_part(o, w)});
+  return o.kernel<k::head_loss_grad, k::head_loss_grad_reference, k::head_loss_grad_exact>(
+      k::HeadLossGradArgs{.x = x,
+                          .w = w,
+                          .bias = o.in_if(o.flag("bias")),
+                          .targets = o.in(),
+                          .max = o.in(),
+                          .sum = o.in(),
+                          .dx = o.out(),
+                          .dw = o.out(),
+                          .dbias = o.out_if(o.flag("bias")),
+                          .scratch = o.scratch(),
+                          .accumulate = o.accumulate(),
+                          .part = vocab_part(o, w)});
 }
 
 Kernel bind_head_loss(Operands& o) {
@@ -344,7 +355,7 @@ Kernel bind_head_loss(Operands& o) {
 }
 
 Kernel bind_cross_entropy(Operands& o) {
-  return o.kernel<k::cross_entropy, k::cross_entropy_reference>(
+  return o.kernel<k::cross_entropy, k::cross_entropy_reference, k::cross_entropy_exact>(
       k::CrossEntropyArgs{.x = o.in(), .targets = o.in(), .loss = o.out(), .accumulate = o.accumulate()});
 }
 
@@ -359,7 +370,7 @@ Kernel bind_accuracy(Operands& o) {
 }
 
 Kernel bind_mse(Operands& o) {
-  return o.kernel<k::mse, k::mse_reference>(
+  return o.kernel<k::mse, k::mse_reference, k::mse_exact>(
       k::MseArgs{.x = o.in(), .y = o.in(), .counted = o.in(), .loss = o.out(), .accumulate = o.accumulate()});
 }
 
@@ -405,12 +416,17 @@ void square_norm_reference(NormArgs const& a) {
   k::square_norm_reference({.g = a.g, .norm = a.norm, .accumulate = a.accumulate});
 }
 
+void square_norm_exact(device::Stream& stream, NormArgs const& a) {
+  k::square_norm_exact(stream, {.g = a.g, .norm = a.norm, .accumulate = a.accumulate});
+}
+
 /// Where several ranks have the same gradients, one of them counts them.
 Kernel bind_square_norm(Operands& o) {
   auto g = o.all_in_rows();
   if (!o.is_holder()) g.clear();
-  return o.kernel<square_norm, square_norm_reference>(
-      NormArgs{.g = std::move(g), .norm = o.out(), .accumulate = o.accumulate()});
+  NormArgs args{.g = std::move(g), .norm = o.out(), .accumulate = o.accumulate()};
+  if (o.flag("exact")) return o.always<square_norm_exact>(std::move(args));
+  return o.kernel<square_norm, square_norm_reference>(std::move(args));
 }
 
 [[noreturn]] void pack_nothing(k::PackWeightArgs const& a) {
@@ -460,6 +476,7 @@ constexpr Binder binders[] = {
     {"head_loss", bind_head_loss},
     {"head_loss_grad", bind_head_loss_grad},
     {"head_loss_stats", bind_head_loss_stats},
+    {"head_loss_sum", bind_head_loss_sum},
     {"layer_norm", bind_layer_norm},
     {"layer_norm_grad", bind_layer_norm_grad},
     {"linear", bind_linear},

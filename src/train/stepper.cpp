@@ -49,13 +49,17 @@ StepResult Stepper::run(std::int64_t step, int stop) {
   r.exposed_s = executor.exposed_communication_seconds();
   auto const* norm = executor.buffer("norm", Role::output).as<double>();
   // The one point of a step where all ranks agree: everything below reads only these sums.
-  std::array<double, 6> sums{loss_ ? loss_[0] : 0.0,
+  bool const exact = executor.buffer("norm", Role::output).spec.count() == 4;  // a sum in three pieces
+  std::array<double, 8> sums{loss_ ? loss_[0] : 0.0,
                              loss_ ? loss_[1] : 0.0,
                              norm[0],
                              norm[1],
                              stop == deadline_stop ? 1.0 : 0.0,
-                             stop != 0 && stop != deadline_stop ? 1.0 : 0.0};
+                             stop != 0 && stop != deadline_stop ? 1.0 : 0.0,
+                             exact ? norm[2] : 0.0,
+                             exact ? norm[3] : 0.0};
   session_.sum_over_ranks(sums.data(), static_cast<int>(sums.size()));
+  sums[2] = (sums[2] + sums[6]) + sums[7];
   r.targets = static_cast<std::int64_t>(sums[1]);
   r.loss = sums[0] / sums[1];
   r.grad_norm = std::sqrt(sums[2]) / sums[1];

@@ -12,8 +12,9 @@ using detail::Inputs;
 
 std::vector<TensorSpec> Add::infer(std::span<TensorSpec const> in) const {
   Inputs const x(kind(), in, {"a", "b"});
-  x.dtype(0, {DType::f32}).dtype(1, detail::real_types).shape(1, in[0].shape, "the shape of a");
-  return {{DType::f32, in[0].shape}};
+  x.dtype(0, {DType::f32, DType::f64}).shape(1, in[0].shape, "the shape of a");
+  in[0].dtype == DType::f64 ? x.dtype(1, {DType::f64}) : x.dtype(1, detail::real_types);
+  return {in[0]};
 }
 
 void Add::differentiate(GradBuilder& g) const {
@@ -30,7 +31,7 @@ Cast::Cast(DType dtype) : dtype_(dtype) {
 }
 
 std::vector<TensorSpec> Cast::infer(std::span<TensorSpec const> in) const {
-  Inputs(kind(), in, {"x"}).dtype(0, detail::real_types);
+  Inputs(kind(), in, {"x"}).dtype(0, {DType::f32, DType::bf16, DType::f64});
   return {{dtype_, in[0].shape}};
 }
 

@@ -11,9 +11,10 @@ using detail::Inputs;
 
 namespace {
 
-/// Checks that the first `tensors` inputs are f32 of one shape and the last one is `hyper`.
+/// Checks that the first `tensors` inputs are f32 (the gradient perhaps an exact sum) of one shape and the last one is
+/// `hyper`.
 void require_update(Inputs const& in, int tensors) {
-  in.dtype(0, {DType::f32});
+  in.dtype(0, {DType::f32, DType::f64});
   for (int i = 1; i < tensors; ++i) in.dtype(i, {DType::f32}).shape(i, in[0].shape, "the shape of g");
   in.dtype(tensors, {DType::f64}).shape(tensors, {4}, "{lr, step, gradient scale, skip}");
 }
@@ -60,7 +61,7 @@ std::vector<TensorSpec> Sgd::infer(std::span<TensorSpec const> in) const {
 
 Cost Sgd::cost(std::span<TensorSpec const> in) const { return detail::cost_of(*this, in, 0); }
 
-SquareNorm::SquareNorm(int tensors) : tensors_(tensors) {
+SquareNorm::SquareNorm(int tensors, bool exact) : tensors_(tensors), exact_(exact) {
   detail::require_attribute(kind(), tensors >= 1, "tensors", tensors, "at least 1");
 }
 
@@ -73,14 +74,18 @@ std::vector<TensorSpec> SquareNorm::infer(std::span<TensorSpec const> in) const 
           .fix = "make the op with the number of tensors it gets"});
   }
   for (std::size_t i = 0; i < in.size(); ++i) {
-    if (in[i].dtype == DType::f32) continue;
+    if (in[i].dtype == DType::f32 || (exact_ && in[i].dtype == DType::f64)) continue;
     fail({.code = "graph.square_norm.dtype",
           .subject = text("square_norm: element type of input ", i),
           .found = text(in[i]),
           .expected = "f32",
           .fix = "pass gradients, which are f32"});
   }
-  return {{DType::f64, {2}}};
+  return {{DType::f64, {exact_ ? 4 : 2}}};
+}
+
+Attributes SquareNorm::attributes() const {
+  return exact_ ? Attributes{{"exact", std::int64_t{1}}} : Attributes{};
 }
 
 ShardRule SquareNorm::shard_rule() const {

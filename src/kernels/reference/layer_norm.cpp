@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "../detail/element.hpp"
+#include "../detail/exact.hpp"
 
 namespace lamina::kernels {
 
@@ -31,31 +32,41 @@ void add_layer_norm_reference(AddLayerNormArgs const& a) {
       {.x = a.r, .scale = a.scale, .shift = a.shift, .y = a.y, .mean = a.mean, .rstd = a.rstd, .eps = a.eps});
 }
 
+namespace {
+
+double xhat(LayerNormGradArgs const& a, std::int64_t r, std::int64_t d) {
+  return (get(a.x, r * a.x.spec.shape.back() + d) - get(a.mean, r)) * get(a.rstd, r);
+}
+
+}  // namespace
+
 void layer_norm_grad_reference(LayerNormGradArgs const& a) {
   auto const columns = a.x.spec.shape.back(), rows = detail::rows_of(a.x);
-  auto const xhat = [&](std::int64_t r, std::int64_t d) {
-    return (get(a.x, r * columns + d) - get(a.mean, r)) * get(a.rstd, r);
-  };
   for (std::int64_t d = 0; d < columns; ++d) {  // before dx: dx may be the residual's memory, never dy's or x's
     double dscale = 0, dshift = 0;
     for (std::int64_t r = 0; r < rows; ++r) {
-      dscale += get(a.dy, r * columns + d) * xhat(r, d);
+      dscale += get(a.dy, r * columns + d) * xhat(a, r, d);
       dshift += get(a.dy, r * columns + d);
     }
     put_or_add(a.dscale, d, dscale, a.accumulate, 1);
     put_or_add(a.dshift, d, dshift, a.accumulate, 2);
   }
+  detail::layer_norm_grad_rows(a);
+}
+
+void detail::layer_norm_grad_rows(LayerNormGradArgs const& a) {
+  auto const columns = a.x.spec.shape.back(), rows = detail::rows_of(a.x);
   for (std::int64_t r = 0; r < rows; ++r) {
     double mean_g = 0, mean_gx = 0;
     for (std::int64_t d = 0; d < columns; ++d) {
       auto const g = get(a.dy, r * columns + d) * get(a.scale, d);
       mean_g += g / static_cast<double>(columns);
-      mean_gx += g * xhat(r, d) / static_cast<double>(columns);
+      mean_gx += g * xhat(a, r, d) / static_cast<double>(columns);
     }
     for (std::int64_t d = 0; d < columns; ++d) {
       auto const i = r * columns + d;
       auto const g = get(a.dy, i) * get(a.scale, d);
-      put(a.dx, i, get(a.rstd, r) * (g - mean_g - xhat(r, d) * mean_gx) + (a.residual ? get(a.residual, i) : 0));
+      put(a.dx, i, get(a.rstd, r) * (g - mean_g - xhat(a, r, d) * mean_gx) + (a.residual ? get(a.residual, i) : 0));
     }
   }
 }

@@ -61,6 +61,7 @@ struct Plan {
   std::vector<int> kind_of;  ///< (pp coordinate * replicas + replica) -> kind
   std::vector<std::shared_ptr<program::Template const>> shapes;  ///< per kind
 
+  bool canonical() const { return config.run.determinism == "canonical"; }
   Part const* find_part(std::string_view program) const;
   TensorSpec local_spec(Part const& part, int value, int form = -1) const;
   /// Of a parameter, gradient or moment, in a template.

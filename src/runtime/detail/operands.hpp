@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lamina/device/stream.hpp"
+#include "lamina/kernels/fixed_point.hpp"
 #include "lamina/program/program.hpp"
 #include "lamina/tensor/tensor.hpp"
 
@@ -71,6 +72,22 @@ class Operands {
     auto const held = std::make_shared<Args const>(std::move(args));
     if (reference_) return {[](device::Stream&, void const* a) { plain(*static_cast<Args const*>(a)); }, held};
     return {[](device::Stream& s, void const* a) { fast(s, *static_cast<Args const*>(a)); }, held};
+  }
+
+  /// Of three: the last one where attribute `fraction` asks for exact sums, whatever `reference` says.
+  template <auto fast, auto plain, auto exact, class Args>
+  Kernel kernel(Args args) const {
+    if (!attributes().has("fraction")) return kernel<fast, plain>(std::move(args));
+    return always<exact>(kernels::Exact<Args>{std::move(args), fixed_point(), fixed_point("logits_")});
+  }
+  /// A kernel that has one version.
+  template <auto run, class Args>
+  static Kernel always(Args args) {
+    auto const held = std::make_shared<Args const>(std::move(args));
+    return {[](device::Stream& s, void const* a) { run(s, *static_cast<Args const*>(a)); }, held};
+  }
+  kernels::FixedPoint fixed_point(std::string const& prefix = "") const {
+    return {static_cast<int>(attributes().integer(prefix + "fraction", 0)), attributes().real(prefix + "limit", 0.0)};
   }
 
   /// @throws Error "runtime.bind.operands" when operands are left over.

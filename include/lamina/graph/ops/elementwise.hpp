@@ -6,7 +6,7 @@
 
 namespace lamina::graph {
 
-/// y = a + b in f32. a f32, b f32 or bf16, equal shapes of any ndim; y f32.
+/// y = a + b in f32. a f32, b f32 or bf16, equal shapes of any ndim; y f32. Exact sums: all three f64.
 class Add final : public Op {
  public:
   std::string_view kind() const override { return "add"; }
@@ -16,7 +16,8 @@ class Add final : public Op {
   Cost cost(std::span<TensorSpec const> in) const override;
 };
 
-/// y = x in another dtype: f32 to bf16 rounds to nearest even, bf16 to f32 is exact. Any shape.
+/// y = x in another dtype: f32 to bf16 rounds to nearest even, bf16 to f32 is exact. Any shape. x may be an exact sum,
+/// f64.
 class Cast final : public Op {
  public:
   explicit Cast(DType dtype);

@@ -4,7 +4,7 @@
 
 namespace lamina::graph {
 
-/// AdamW with decoupled decay (Loshchilov and Hutter, 2019), as torch.optim.AdamW. Inputs g, p, m, v f32 of one shape,
+/// AdamW with decoupled decay (Loshchilov and Hutter, 2019), as torch.optim.AdamW. Inputs g, p, m, v f32 of one shape (g may be f64),
 /// hyper f64[4] = {lr, step from 1, gradient scale, 1 to skip}; outputs p, m, v in place.
 class AdamW final : public Op {
  public:
@@ -28,7 +28,7 @@ class AdamW final : public Op {
 };
 
 /// SGD with momentum as torch.optim.SGD: g' = scale * g + weight_decay * p; m = momentum * m + g'; p -= lr * m.
-/// Inputs g, p, m f32 of one shape, hyper f64[4]; outputs p, m in place.
+/// Inputs g, p, m f32 of one shape (g may be f64), hyper f64[4]; outputs p, m in place.
 class Sgd final : public Op {
  public:
   struct Attrs {
@@ -50,13 +50,15 @@ class Sgd final : public Op {
 };
 
 /// norm f64[2] (+)= {sum of squares over all tensors, number of elements that are not finite}. Inputs: `tensors` f32
-/// tensors of any shape. Sums in f64, tensor after tensor: cutting the list into several steps changes no bit.
+/// tensors of any shape. Sums in f64, tensor after tensor: cutting the list into several steps changes no bit. `exact`:
+/// norm f64[4] in fixed point, of f32 or f64 tensors; kernels/exact.hpp.
 class SquareNorm final : public Op {
  public:
-  explicit SquareNorm(int tensors);
+  explicit SquareNorm(int tensors, bool exact = false);
   int tensors() const { return tensors_; }
 
   std::string_view kind() const override { return "square_norm"; }
+  Attributes attributes() const override;
   std::vector<TensorSpec> infer(std::span<TensorSpec const> in) const override;
   ShardRule shard_rule() const override;
   Cost cost(std::span<TensorSpec const> in) const override;
@@ -64,6 +66,7 @@ class SquareNorm final : public Op {
 
  private:
   int tensors_;
+  bool exact_;
 };
 
 /// packed u8[bytes] = w[N dims, K dims] f32 re-ordered (and rounded) for a matrix product of `rows` rows; bytes =
