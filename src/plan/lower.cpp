@@ -113,9 +113,7 @@ class Lowering {
       step.attributes.set("rows_axis", std::string("dp"));
     }
     if (part_of_some) {  // the work is that of the rows of this rank, which the moments have
-      for (auto& s : specs) {
-        if (s.dtype == DType::f32) s = buffers_[in[2]].spec;
-      }
+      for (std::size_t i = 0; i + 1 < specs.size(); ++i) specs[i].shape = buffers_[in[2]].spec.shape;
     }
     writer.kernel(*node.op, specs, std::move(in), std::move(out), std::move(step));
     return name;
@@ -133,12 +131,14 @@ class Lowering {
   }
 
   void flush(ProgramWriter& writer, Gathers& gathers) {
-    if (!gathers.buffers.empty()) {
+    std::map<DType, std::vector<int>> by_dtype;  // a collective has one
+    for (int const b : gathers.buffers) by_dtype[buffers_[b].spec.dtype].push_back(b);
+    for (auto const& [dtype, list] : by_dtype) {
       Step step;
       step.kind = StepKind::all_gather;
-      step.in = step.out = gathers.buffers;
+      step.in = step.out = list;
       std::vector<std::string> rows;
-      for (int const b : gathers.buffers) {
+      for (int const b : list) {
         rows.push_back(rows_text(row_bounds(flat_rows(buffers_[b].spec.shape).rows, plan_.mesh.size("dp"))));
       }
       step.attributes.set("rows", join(rows, ";"));
