@@ -94,8 +94,9 @@ Copies copies_of(Plan const& plan, int rank, program::Buffer const& buffer) {
         auto const& holders = plan.holders_of(buffer.name);
         auto const at = std::find(holders.begin(), holders.end(), here);
         if (at != holders.end()) {
-          among(text("pp:", join(holders, "+")), static_cast<int>(at - holders.begin()), static_cast<int>(holders.size()));
-        };
+          among(text("pp:", join(holders, "+")), static_cast<int>(at - holders.begin()),
+                static_cast<int>(holders.size()));
+        }
       } else if (axis == "dp" ? !plan.storage(part, value, here).part
                               : part.layouts.at(v, -1, a).split != Split::shard) {
         among(axis, here, plan.mesh.sizes[a]);

@@ -120,7 +120,7 @@ class Lowering {
   }
 
   struct Gathers {
-    std::vector<int> buffers;  // whole tensors of which each replica has its rows
+    std::vector<int> buffers;               // whole tensors of which each replica has its rows
     std::vector<WorkingCopy const*> packs;  // to be made once their masters are whole
     std::int64_t bytes = 0;
   };

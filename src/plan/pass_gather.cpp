@@ -36,11 +36,11 @@ void Pass::plan_gathers() {
 void Pass::gather(std::size_t run) {
   auto const& r = runs_[run];
   if (r.names.empty()) return;
-  Step step;
-  step.kind = StepKind::all_gather;
-  step.layer = block_of(part_.graph.node(r.first_node).layer);
-  step.micro_batch = part_.trains() ? actions()[r.action].micro_batch : -1;
-  std::vector<std::string> rows;
+  struct Gathered {
+    std::vector<int> parts, wholes;
+    std::vector<std::string> rows;
+  };
+  std::map<DType, Gathered> by_dtype;  // a collective has one
   for (auto const& name : r.names) {
     int part = buffers_.find(name, Role::packed);
     if (part < 0) part = buffers_.find(name, Role::parameter);
@@ -52,16 +52,24 @@ void Pass::gather(std::size_t run) {
     } else {
       shape = plan_.local_spec(part_, part_.graph.find(name, Role::parameter)).shape;
     }
-    int const whole =
-        buffers_.transient(writer_.index(), text(name, "@", r.action), {buffers_[part].spec.dtype, shape});
+    auto const dtype = buffers_[part].spec.dtype;
+    int const whole = buffers_.transient(writer_.index(), text(name, "@", r.action), {dtype, shape});
     whole_[{r.action, name}] = whole;
-    step.in.push_back(part), step.out.push_back(whole);
-    rows.push_back(rows_text(row_bounds(flat_rows(shape).rows, plan_.mesh.size("dp"))));
+    auto& to = by_dtype[dtype];
+    to.parts.push_back(part), to.wholes.push_back(whole);
+    to.rows.push_back(rows_text(row_bounds(flat_rows(shape).rows, plan_.mesh.size("dp"))));
   }
-  step.attributes.set("rows", join(rows, ";"));
-  step.attributes.set("flat", std::int64_t{1});
-  if (writer_.last_compute() >= 0) step.after = {writer_.last_compute()};
-  writer_.communicate("dp", std::move(step));
+  for (auto& [dtype, g] : by_dtype) {
+    Step step;
+    step.kind = StepKind::all_gather;
+    step.layer = block_of(part_.graph.node(r.first_node).layer);
+    step.micro_batch = part_.trains() ? actions()[r.action].micro_batch : -1;
+    step.in = std::move(g.parts), step.out = std::move(g.wholes);
+    step.attributes.set("rows", join(g.rows, ";"));
+    step.attributes.set("flat", std::int64_t{1});
+    if (writer_.last_compute() >= 0) step.after = {writer_.last_compute()};
+    writer_.communicate("dp", std::move(step));
+  }
 }
 
 }  // namespace lamina::plan
