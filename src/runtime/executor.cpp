@@ -158,7 +158,7 @@ struct Executor::Impl {
 
   std::vector<ProfileRow> rows;
   bool profiling = false, tracing = false;
-  Clock::time_point trace_began;
+  Clock::time_point trace_began = Clock::time_point::max();
   Clock::duration exposed{};
 
   // What `position` reads: the program's index, the step and whether it waits, written by the compute thread alone.
@@ -328,7 +328,7 @@ std::vector<ProfileRow> Executor::take_profile() {
 
 void Executor::enable_trace(bool on) {
   impl_->tracing = on;
-  impl_->trace_began = Clock::now();
+  impl_->trace_began = on ? Clock::now() : Clock::time_point::max();
 }
 
 std::vector<TracedStep> Executor::traced_steps() const {

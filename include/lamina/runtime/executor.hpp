@@ -66,7 +66,7 @@ class Executor {
   /// While it is on, every run notes when its steps were executed, where there has been room since they were bound:
   /// nothing is allocated. Off, it costs a look at a flag per kernel.
   void enable_trace(bool on);
-  /// The last run of every program that has run since then, in the order of the list.
+  /// The last run of every program that has run since it was switched on, in the order of the list; empty when off.
   std::vector<TracedStep> traced_steps() const;
   /// Seconds the compute thread waited for communication in the last run of a program.
   double exposed_communication_seconds() const;
