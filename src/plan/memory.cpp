@@ -22,8 +22,13 @@ constexpr std::int64_t most_pairs = 1'500'000;  // stretches with more are swept
 
 /// The largest sum of what is in use at one time.
 std::int64_t live_bytes(std::span<Lifetime const> items) {
-  std::map<std::int64_t, std::int64_t> change;
-  for (auto const& t : items) change[t.first] += aligned(t.bytes), change[t.last + 1] -= aligned(t.bytes);
+  std::vector<std::pair<std::int64_t, std::int64_t>> change;  // by time; what ends comes first
+  change.reserve(2 * items.size());
+  for (auto const& t : items) {
+    if (t.bytes == 0) continue;
+    change.emplace_back(t.first, aligned(t.bytes)), change.emplace_back(t.last + 1, -aligned(t.bytes));
+  }
+  std::sort(change.begin(), change.end());
   std::int64_t now = 0, most = 0;
   for (auto const& [time, bytes] : change) most = std::max(most, now += bytes);
   return most;

@@ -205,13 +205,23 @@ std::optional<std::vector<Rows>> parse_rows(Step const& step) {
   if (!value) return lists;
   auto const* list = std::get_if<std::string>(value);
   if (!list) return std::nullopt;
-  for (auto const& part : split(*list, ';')) {
-    auto& rows = lists.emplace_back();
-    for (auto const& word : split(part, ',')) {
-      auto& n = rows.emplace_back();
-      auto const [end, error] = std::from_chars(word.data(), word.data() + word.size(), n);
-      if (error != std::errc() || end != word.data() + word.size() || n < 0) return std::nullopt;
+  char const *at = list->data(), *const end = at + list->size();
+  for (;;) {
+    if (lists.empty() || *at == ';') {
+      if (!lists.empty()) ++at;
+      lists.emplace_back();
+    } else if (*at == ',') {
+      ++at;
+    } else {
+      return std::nullopt;
     }
+    auto& n = lists.back().emplace_back();
+    auto const [behind, error] = std::from_chars(at, end, n);
+    if (error != std::errc() || n < 0) return std::nullopt;
+    at = behind;
+    if (at == end) break;
+  }
+  for (auto const& rows : lists) {
     if (rows.size() < 2 || rows.front() != 0 || !std::ranges::is_sorted(rows)) return std::nullopt;
   }
   return lists;

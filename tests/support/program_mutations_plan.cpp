@@ -160,6 +160,25 @@ std::string turn_round(Case& c) {
   return list_again(*p, places(*p)) ? text("step ", first, " waits for the later ", second) : "";
 }
 
+/// A message leaves only when a later one of another stream is over, and nothing of this rank waits for it: what is
+/// wrong then shows only between ranks.
+std::string hold_back(Case& c) {
+  Program* p;
+  auto const [i, j] = some_pair(c, p, communicates,
+                                [](Step const& a, Step const& b) { return communicates(b) && a.stream != b.stream; });
+  if (j < 0) return "";
+  int const first = std::min(i, j), second = std::max(i, j);
+  int const held = at(*p, first).stream;
+  for (auto& s : p->steps) {
+    if (s.stream == held) continue;
+    std::erase_if(s.after, [&](int a) {
+      return a >= first && a < static_cast<int>(p->steps.size()) && at(*p, a).stream == held;
+    });
+  }
+  at(*p, first).after.push_back(second);
+  return list_again(*p, places(*p)) ? text("step ", first, " is held back until ", second) : "";
+}
+
 /// Drops the waits that keep a step from overwriting what others still read, and nothing else.
 std::string forget_readers(Case& c) {
   Program* p;
@@ -292,10 +311,11 @@ std::string change_boxes(Case& c) {
 }  // namespace
 
 std::span<Mutation const> plan_mutations() {
-  static constexpr std::array<Mutation, 20> all{
-      lose,           lose,       twice,         cross,         cross,       cross,       reorder_stream,
-      reorder_stream, resize,     rename,        chain,         turn_round,  turn_round,  forget_readers,
-      forget_owners,  change_cut, swap_operands, swap_operands, swap_memory, change_boxes};
+  static constexpr std::array<Mutation, 22> all{
+      lose,           lose,           twice,         cross,      cross,         cross,
+      reorder_stream, reorder_stream, resize,        rename,     chain,         turn_round,
+      turn_round,     forget_readers, forget_owners, change_cut, swap_operands, swap_operands,
+      swap_memory,    change_boxes,   hold_back,     hold_back};
   return all;
 }
 

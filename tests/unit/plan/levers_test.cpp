@@ -18,7 +18,7 @@ using ::testing::IsEmpty;
 
 /// Wide enough for activations to count beside what kernels need for themselves.
 PlanCase roomy(std::int64_t world = 1) {
-  return {.world = world, .micro = 4, .global = 8 * world, .layers = 4, .hidden = 64, .heads = 4, .tokens = 256};
+  return {.world = world, .micro = 4, .global = 8 * world, .layers = 2, .hidden = 32, .heads = 4, .tokens = 256};
 }
 
 Again again_of(PlanCase const& c) {
@@ -120,7 +120,7 @@ TEST(Fit, combines_changes_where_none_alone_is_enough) {
 
 TEST(Fit, divides_the_ranks_otherwise_when_settings_alone_do_not_help) {
   auto c = roomy(4);
-  c.global = 16, c.micro = 1, c.zero = 3, c.recompute = "full", c.hidden = 128;
+  c.global = 16, c.micro = 1, c.zero = 3, c.recompute = "full", c.hidden = 128, c.tokens = 64;
   auto cut = c;
   cut.tp = 4;
   auto const limit = peak_of(cut);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -29,7 +30,7 @@ PlanCase draw_case(Random& random) {
   int const most = (random.one_in(8) ? 12 : 8) / static_cast<int>(c.pp * c.tp);
   int const dp = random.between(1, std::max(1, std::min(most, 3)));
   c.world = c.pp * c.tp * dp;
-  c.layers = random.between(1, 2);
+  c.layers = std::max<std::int64_t>(random.between(1, 2), (c.pp * c.chunks - 2) / 2);
   c.global = dp * (c.schedule == "interleaved" ? c.pp * random.between(1, 2) : random.between(1, 4));
   c.zero = random.between(0, 3);
   c.recompute = random.of(std::vector<std::string>{"none", "selective", "full"});

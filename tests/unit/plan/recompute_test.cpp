@@ -221,5 +221,23 @@ TEST(RecomputeLayers, a_block_that_is_cut_over_stages_is_two) {
   }
 }
 
+TEST(RecomputeLayers, what_another_stage_made_is_not_computed_again) {
+  auto const stage = [](std::string const& layer) { return layer == "blocks.0.attn" || layer == "embed" ? 0 : 1; };
+  for (auto const* mode : {"selective", "full"}) {
+    for (auto const* norm : {"pre", "post"}) {
+      // Fusion over the cut is not allowed; where norms come last there is none.
+      auto const before = gpt({.layers = 2, .tied = false, .norm = norm}, std::string_view(norm) == "post");
+      auto const after = recompute(before, {.mode = mode, .layers = {"blocks.*"}, .stage = stage}).graph;
+      std::map<int, std::set<int>> stages;  // of a parameter's readers
+      for (auto const& n : after.nodes()) {
+        for (int const v : n.in) {
+          if (after.value(v).role == Role::parameter) stages[v].insert(stage(n.layer));
+        }
+      }
+      for (auto const& [v, at] : stages) EXPECT_EQ(at.size(), 1u) << mode << ' ' << norm << ' ' << after.value(v).name;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace lamina::plan
