@@ -77,11 +77,14 @@ ExitCode plan_run(Program const& program, Options const& o) {
     nlohmann::ordered_json programs = nlohmann::ordered_json::array();
     for (auto const& p : set.shape->programs) programs.push_back({{"name", p.name}, {"steps", p.steps.size()}});
     auto const predicted = plan::predict(*plan, plan::assumed_machine(*plan));
+    std::int64_t parameters = 0;
+    for (int const id : graphs.train.parameters()) parameters += graphs.train.value(id).spec.count();
     nlohmann::ordered_json const result{{"ranks", o.ranks},
                                         {"dp", config.mesh.dp},
                                         {"tp", config.mesh.tp},
                                         {"pp", config.mesh.pp},
                                         {"micro_batches", config::micro_batches(config)},
+                                        {"parameters", parameters},
                                         {"peak_bytes", plan::peak_bytes(*plan)},
                                         {"predicted_step_s", static_cast<double>(predicted.step_ns) * 1e-9},
                                         {"predicted_naive_step_s", static_cast<double>(predicted.naive_ns) * 1e-9},

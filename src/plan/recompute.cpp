@@ -34,7 +34,11 @@ struct Recipe {
 class Rewrite {
  public:
   Rewrite(Graph const& from, Recomputation const& wanted)
-      : from_(from), full_(wanted.mode == "full"), map_(from.values().size(), -1), kept_(from.values().size()) {
+      : from_(from),
+        full_(wanted.mode == "full"),
+        stage_(wanted.stage),
+        map_(from.values().size(), -1),
+        kept_(from.values().size()) {
     groups(wanted);
     read_.resize(from.values().size());
     for (auto const& n : from.nodes()) {
@@ -68,11 +72,13 @@ class Rewrite {
     std::map<std::pair<std::string, int>, int> known;
     for (int const i : select(wanted.layers, paths, "memory.recompute_layers", problems)) {
       auto const& layer = paths[Index(i)];
-      auto const key = std::pair(block_of(layer), wanted.stage ? wanted.stage(layer) : 0);
-      groups_[layer] = known.emplace(key, static_cast<int>(known.size())).first->second;
+      auto const [at, is_new] = known.emplace(std::pair(block_of(layer), stage(layer)), static_cast<int>(known.size()));
+      groups_[layer] = at->second;
+      if (is_new) stages_.push_back(stage(layer));
     }
     fail_if_any(problems);
   }
+  int stage(std::string const& layer) const { return stage_ ? stage_(layer) : 0; }
   int group(Node const& n) const {
     auto const at = groups_.find(n.layer);
     return at == groups_.end() ? outside : at->second;
@@ -134,7 +140,10 @@ class Rewrite {
     if (!recipe && std::find(cheap_kinds.begin(), cheap_kinds.end(), n->op->kind()) != cheap_kinds.end()) {
       recipe = Recipe{.op = n->op, .in = n->in, .out = n->out};
     }
-    auto const is_there = [&](int u) { return maker(u) == nullptr || read_[Index(u)] || cheap(u); };
+    auto const is_there = [&](int u) {
+      auto const* m = maker(u);
+      return m == nullptr || read_[Index(u)] || (stage(m->layer) == stage(n->layer) && cheap(u));
+    };
     if (recipe && !std::all_of(recipe->in.begin(), recipe->in.end(), is_there)) return std::nullopt;
     return recipe;
   }
@@ -143,6 +152,7 @@ class Rewrite {
   std::optional<Recipe> recipe_of(int value, int g) const {
     auto const* n = maker(value);
     if (g == outside || n == nullptr || kept_[Index(value)] || !is_pure(*n)) return std::nullopt;
+    if (stage(n->layer) != stages_[Index(g)]) return std::nullopt;  // it came as a message; its parameters are elsewhere
     if (!full_) return cheap(value);
     if (group(*n) != g) {  // it enters the block; a norm that fusion moved to the block before comes with its input
       return dynamic_cast<graph::AddLayerNorm const*>(n->op.get()) != nullptr ? half(*n, value) : std::nullopt;
@@ -176,7 +186,9 @@ class Rewrite {
   Graph const& from_;
   Graph to_;
   bool full_;
+  std::function<int(std::string const&)> stage_;
   std::map<std::string, int> groups_;          // layer -> group, of the selected ones
+  std::vector<int> stages_;                    // of the groups
   std::vector<int> map_;                       // value -> value of the new graph
   std::vector<bool> read_;                     // by the backward of the original
   std::vector<bool> kept_;                     // read by the backward of the new graph so far
