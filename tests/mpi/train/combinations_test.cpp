@@ -1,84 +1,34 @@
-// Meshes, schedules, ZeRO stages, recomputation: the losses and weights of one rank, for all of them. One job of 8 ranks
-// makes groups of as many as a combination needs.
+// Meshes, schedules, ZeRO stages, recomputation: the losses and weights of one rank, for all of them. One job of 8
+// ranks makes groups of as many as a combination needs.
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstring>
-#include <functional>
 #include <map>
-#include <numeric>
 
-#include "lamina/io/layout.hpp"
-#include "support/train_run.hpp"
+#include "support/combinations.hpp"
+#include "support/kernel_thread.hpp"
 
 namespace lamina {
 namespace {
 
 constexpr int steps = 20;
 
-struct Combination {
-  std::string name;
-  int dp = 1, tp = 1, pp = 1;
-  std::function<void(config::RunConfig&)> model = [](auto&) {};   ///< what is computed
-  std::function<void(config::RunConfig&)> layout = [](auto&) {};  ///< how
-};
-
-void PrintTo(Combination const& c, std::ostream* out) { *out << c.name; }
-
 struct Outcome {
   std::vector<double> losses;
   std::map<std::string, std::vector<float>> before, after;  // whole parameters, on the first rank
 };
 
-/// Whole parameters of a run, put together on every rank from what each owns.
-std::map<std::string, std::vector<float>> whole_parameters(train::Session& session) {
-  std::string bytes;
-  auto const put = [&](void const* data, std::size_t size) { bytes.append(static_cast<char const*>(data), size); };
-  for (auto const& piece : session.owned_pieces()) {
-    if (piece.role != Role::parameter) continue;
-    std::vector<io::Box> boxes;
-    for (auto const& s : piece.slabs) boxes.push_back({s.offset, s.extent});
-    for (auto const& run : io::runs_of(piece.name, piece.global_shape, boxes)) {
-      std::int64_t const head[] = {std::ssize(piece.name), piece.global_shape.count(), run.global, run.count};
-      put(head, sizeof head);
-      put(piece.name.data(), piece.name.size());
-      put(piece.memory.as<float>() + run.local, static_cast<std::size_t>(run.count) * sizeof(float));
-    }
-  }
-  std::map<std::string, std::vector<float>> all;
-  std::map<std::string, std::int64_t> filled;
-  for (auto const& part : session.world().all_gather_bytes(bytes)) {
-    for (std::size_t at = 0; at < part.size();) {
-      std::int64_t head[4];
-      std::memcpy(head, part.data() + at, sizeof head);
-      at += sizeof head;
-      std::string const name(part.data() + at, static_cast<std::size_t>(head[0]));
-      at += name.size();
-      auto& whole = all[name];
-      whole.resize(static_cast<std::size_t>(head[1]));
-      std::memcpy(whole.data() + head[2], part.data() + at, static_cast<std::size_t>(head[3]) * sizeof(float));
-      at += static_cast<std::size_t>(head[3]) * sizeof(float);
-      filled[name] += head[3];
-    }
-  }
-  for (auto const& [name, v] : all) EXPECT_EQ(filled[name], std::ssize(v)) << name << ": not each element has one owner";
-  return all;
-}
-
 /// On a rank outside of the group: nothing.
 Outcome train(config::RunConfig const& config, int ranks) {
-  auto const world = comm::Communicator::world();
-  std::vector<int> members(static_cast<std::size_t>(ranks));
-  std::iota(members.begin(), members.end(), 0);
   Outcome result;
-  if (auto const group = world.subgroup(members, "part", ranks)) {
+  if (auto const group = test::first_ranks(ranks)) {
     test::FormulaTokens const source(23, config.model.context, config.model.vocab);
     test::TrainRun run(config, group, source);
-    result.before = whole_parameters(run.session);
+    result.before = test::whole_tensors(run.session, Role::parameter);
     for (int i = 0; i < steps; ++i) result.losses.push_back(run.step().loss);
-    result.after = whole_parameters(run.session);
+    result.after = test::whole_tensors(run.session, Role::parameter);
   }
-  world.barrier();
+  comm::Communicator::world().barrier();
   return result;
 }
 
@@ -109,95 +59,11 @@ void expect_equal_weights(Outcome const& some, Outcome const& one, double bound)
   }
 }
 
-using Config = config::RunConfig;
-
-auto schedule(std::string kind, std::int64_t chunks = 1) {
-  return [kind = std::move(kind), chunks](Config& c) { c.pipeline.schedule = kind, c.pipeline.chunks = chunks; };
-}
-auto zero(std::int64_t stage) {
-  return [stage](Config& c) { c.parallel.zero = stage; };
-}
-auto recompute(std::string what) {
-  return [what = std::move(what)](Config& c) { c.memory.recompute = what; };
-}
-void whole_tokens(Config& c) { c.parallel.sequence_parallel = false; }
-void dropout(Config& c) { c.model.dropout = 0.1; }
-void prime_layers(Config& c) { c.model.layers = 5; }
-void large_vocab(Config& c) { c.model.vocab = 50257, c.model.hidden = 128, c.model.ff = 256, c.model.layers = 1; }
-template <class... F>
-auto all(F... f) {
-  return [f...](Config& c) { (f(c), ...); };
-}
-
-/// Every schedule, ZeRO stage and kind of recomputation, on meshes of up to 8 ranks; a third with dropout.
-std::vector<Combination> combinations() {
-  auto const shares = [](std::vector<std::int64_t> s) { return [s](Config& c) { c.batch.shares = s; }; };
-  auto const stages = [](std::vector<std::int64_t> s) { return [s](Config& c) { c.pipeline.stages.blocks = s; }; };
-  auto const untied = [](Config& c) { c.model.tied = false, c.model.head_bias = true; };
-  auto const post = [](Config& c) { c.model.norm = "post", c.model.activation = "relu", c.model.causal = false; };
-  auto const sgd = [](Config& c) { c.optimizer.kind = "sgd", c.optimizer.lr = 0.3; };
-  auto const odd = [](Config& c) { c.batch.global = 7, c.batch.micro = 3; };
-  return {
-      {.name = "tp2", .tp = 2, .model = dropout},
-      {.name = "tp2_whole_tokens", .tp = 2, .layout = whole_tokens},
-      {.name = "tp2_untied_bias", .tp = 2, .model = untied},
-      {.name = "tp2_post_relu", .tp = 2, .model = all(post, dropout)},
-      {.name = "tp2_large_vocab", .tp = 2, .model = large_vocab},
-      {.name = "tp4", .tp = 4},
-      {.name = "tp4_whole_tokens_dropout", .tp = 4, .model = dropout, .layout = whole_tokens},
-      {.name = "tp4_full_recompute", .tp = 4, .model = dropout, .layout = recompute("full")},
-      {.name = "pp2_gpipe", .pp = 2, .model = dropout, .layout = schedule("gpipe")},
-      {.name = "pp2_1f1b", .pp = 2, .layout = schedule("1f1b")},
-      {.name = "pp2_zb", .pp = 2, .model = dropout, .layout = schedule("zb-h1")},
-      {.name = "pp2_interleaved", .pp = 2, .layout = schedule("interleaved", 2)},
-      {.name = "pp2_large_vocab", .pp = 2, .model = all(large_vocab, [](auto& c) { c.model.layers = 2; })},
-      {.name = "pp2_untied", .pp = 2, .model = untied},
-      {.name = "pp2_uneven", .pp = 2, .model = prime_layers, .layout = stages({4, 1})},
-      {.name = "pp3_1f1b_prime", .pp = 3, .model = all(prime_layers, dropout)},
-      {.name = "pp3_zb_prime", .pp = 3, .model = prime_layers, .layout = schedule("zb-h1")},
-      {.name = "pp4_1f1b", .pp = 4, .model = prime_layers},
-      {.name = "pp4_gpipe_full_recompute", .pp = 4, .model = all(prime_layers, dropout),
-       .layout = all(schedule("gpipe"), recompute("full"))},
-      {.name = "pp4_zb_selective", .pp = 4, .layout = all(schedule("zb-h1"), recompute("selective"))},
-      {.name = "dp2_zero1", .dp = 2, .model = dropout, .layout = zero(1)},
-      {.name = "dp2_zero2", .dp = 2, .layout = zero(2)},
-      {.name = "dp2_zero3", .dp = 2, .model = dropout, .layout = zero(3)},
-      {.name = "dp3_zero1_odd", .dp = 3, .model = odd, .layout = zero(1)},
-      {.name = "dp3_zero2_odd", .dp = 3, .model = odd, .layout = zero(2)},
-      {.name = "dp3_zero3_odd", .dp = 3, .model = odd, .layout = zero(3)},
-      {.name = "dp4_zero3_sgd", .dp = 4, .model = sgd, .layout = zero(3)},
-      {.name = "dp4_zero1_sgd_recompute", .dp = 4, .model = sgd, .layout = all(zero(1), recompute("selective"))},
-      {.name = "dp2_shares", .dp = 2, .model = dropout, .layout = shares({3, 1})},
-      {.name = "dp3_shares_zero1", .dp = 3, .layout = all(shares({1, 2, 1}), zero(1))},
-      {.name = "dp2_tp2", .dp = 2, .tp = 2, .model = dropout},
-      {.name = "dp2_tp2_zero1", .dp = 2, .tp = 2, .layout = zero(1)},
-      {.name = "dp2_tp2_zero3", .dp = 2, .tp = 2, .model = dropout, .layout = zero(3)},
-      {.name = "dp3_tp2_zero2", .dp = 3, .tp = 2, .layout = all(zero(2), whole_tokens)},
-      {.name = "dp2_pp2", .dp = 2, .pp = 2},
-      {.name = "dp2_pp2_zero1_zb", .dp = 2, .pp = 2, .layout = all(zero(1), schedule("zb-h1"))},
-      {.name = "dp2_pp2_zero2", .dp = 2, .pp = 2, .model = dropout, .layout = zero(2)},
-      {.name = "dp2_pp2_zero3_interleaved", .dp = 2, .pp = 2, .layout = all(zero(3), schedule("interleaved", 2))},
-      {.name = "dp2_pp2_shares", .dp = 2, .pp = 2, .layout = shares({1, 2})},
-      {.name = "tp2_pp2", .tp = 2, .pp = 2, .model = dropout},
-      {.name = "tp2_pp2_whole_tokens_zb", .tp = 2, .pp = 2, .layout = all(whole_tokens, schedule("zb-h1"))},
-      {.name = "tp2_pp2_full", .tp = 2, .pp = 2, .model = dropout, .layout = recompute("full")},
-      {.name = "tp2_pp3_prime", .tp = 2, .pp = 3, .model = prime_layers},
-      {.name = "dp2_tp2_pp2", .dp = 2, .tp = 2, .pp = 2, .model = dropout},
-      {.name = "dp2_tp2_pp2_zero1_interleaved", .dp = 2, .tp = 2, .pp = 2,
-       .layout = all(zero(1), schedule("interleaved", 2))},
-      {.name = "dp2_tp2_pp2_zero3_gpipe", .dp = 2, .tp = 2, .pp = 2, .model = all(untied, dropout),
-       .layout = all(zero(3), schedule("gpipe"), recompute("selective"))},
-      {.name = "tp4_pp2_zb", .tp = 4, .pp = 2, .layout = schedule("zb-h1")},
-      {.name = "dp4_pp2_zero2", .dp = 4, .pp = 2, .layout = zero(2)},
-  };
-}
-
-class Combinations : public ::testing::TestWithParam<Combination> {};
+class Combinations : public ::testing::TestWithParam<test::Combination> {};
 
 TEST_P(Combinations, give_the_losses_and_weights_of_one_rank) {
   auto const& c = GetParam();
-  auto plain = test::small_run();
-  plain.model.layers = 4, plain.model.heads = 4, plain.model.context = 12, plain.batch.global = 8;
+  auto plain = test::combined_run();
   c.model(plain);
   auto config = plain;
   plain.batch.micro = plain.batch.global;
@@ -211,7 +77,7 @@ TEST_P(Combinations, give_the_losses_and_weights_of_one_rank) {
   expect_equal_weights(some, one, 1e-3);
 }
 
-INSTANTIATE_TEST_SUITE_P(of, Combinations, ::testing::ValuesIn(combinations()),
+INSTANTIATE_TEST_SUITE_P(of, Combinations, ::testing::ValuesIn(test::combinations()),
                          [](auto const& p) { return p.param.name; });
 
 }  // namespace
