@@ -245,7 +245,7 @@ void Executor::Impl::run(BoundProgram& bound) {
       continue;
     }
     publish(bound, step, !action.after.empty());
-    if (timed) action.waited = Clock::now();
+    if (timed && !action.after.empty()) action.waited = Clock::now();
     for (int const other : action.after) wait(bound, *bound.tokens[other].stream, bound.tokens[other].count);
     if (!action.after.empty()) publish(bound, step, false);
     if (service) service->tell();  // what was put on the streams goes on while the kernel runs
@@ -341,7 +341,7 @@ std::vector<TracedStep> Executor::traced_steps() const {
       auto const ended = action.stream ? action.tasks.back()->ended() : action.ended;
       steps.push_back({.program = bound.program,
                        .step = static_cast<int>(i),
-                       .waited_ns = action.stream ? 0 : nanoseconds(started - action.waited),
+                       .waited_ns = action.after.empty() ? 0 : nanoseconds(started - action.waited),
                        .start_ns = nanoseconds(started.time_since_epoch()),
                        .end_ns = nanoseconds(ended.time_since_epoch())});
     }

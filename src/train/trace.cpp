@@ -56,7 +56,8 @@ double microseconds(std::int64_t ns) { return static_cast<double>(ns) / 1000; }
 
 RankTrace trace_of(runtime::Executor const& executor, std::string const& host, std::int64_t ahead_ns) {
   auto const& set = executor.set();
-  RankTrace trace{.rank = set.binding.rank, .name = process_name(set.binding, host), .streams = {}, .events = {}};
+  RankTrace trace{
+      .rank = set.binding.rank, .name = process_name(set.binding, host), .streams = {"compute"}, .events = {}};
   Messages messages(set);
   for (auto const& t : executor.traced_steps()) {
     auto const& step = t.program->steps[static_cast<std::size_t>(t.step)];

@@ -28,6 +28,8 @@ class Trace(Case):
             self.expect_streams_in_order(steps)
             self.expect_arrows(events, steps)
             threads = {(e["pid"], e["tid"]): e["args"]["name"] for e in events if e["name"] == "thread_name"}
+            self.assertEqual((threads[0, 0], threads[1, 0]), ("compute", "compute"))
+            self.assertTrue(any(e["args"].get("waited_us", 0) > 0 for e in steps if e["pid"] == 1))
             for e in steps:
                 self.assertEqual(threads[e["pid"], e["tid"]] == "compute", e["cat"] in ("kernel", "copy"), e)
                 self.assertGreaterEqual(e["ts"], 0)

@@ -34,6 +34,11 @@ class Train(Case):
         self.assertIn("raise run.steps", again.err)
         self.assertEqual(self.read_json("run/status.json")["state"], "done")
 
+    def test_a_measurement_writes_no_checkpoint(self):
+        self.lamina("train", "run.toml", "--no-checkpoint")
+        self.assertEqual([m["step"] for m in self.metrics()], [1, 2, 3, 4])
+        self.assertFalse(self.path("run/checkpoints").exists())
+
     def test_two_ranks_train_what_one_rank_trains(self):
         self.lamina("train", "run.toml", "--ranks", "2")
         self.lamina("train", "run.toml", "--set", "run.dir=one")

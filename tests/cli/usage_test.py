@@ -30,7 +30,6 @@ class Usage(Case):
     def test_commands_that_are_not_there_yet_say_so(self):
         for command in (["simulate", "run.toml"], ["watch", "run"], ["bench", "comm"], ["checkpoint", "repair", "x"]):
             self.assertIn("not available yet", self.lamina(*command, code=2).err)
-        self.refuse(2, "app.plan.fit", "plan", "run.toml", "--fit", "8GiB")
 
     def test_arguments_that_cannot_be_are_refused(self):
         self.refuse(2, "app.usage")
@@ -65,7 +64,7 @@ class Usage(Case):
     def test_what_the_file_cannot_have_yet_is_refused_and_its_default_accepted(self):
         for key, bad, good in (("guard.policy", "rollback", "skip"), ("guard.spike_factor", "3", "0"),
                                ("guard.replica_hash_every_steps", "5", "0"),
-                               ("placement.default", "gpu", "cpu"), ("parallel.zero", "1", "0")):
+                               ("placement.default", "gpu", "cpu")):
             err = self.lamina("plan", "run.toml", "--set", f"{key}={bad}", code=2).err
             self.assertIn("not available yet", err)
             self.lamina("plan", "run.toml", "--set", f"{key}={good}", "--print", "config")
