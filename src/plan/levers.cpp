@@ -16,9 +16,9 @@ namespace {
 
 using config::RunConfig;
 
-// Steps of all kinds of ranks: a plan of a million takes some seconds.
-constexpr std::int64_t most_steps_of_levers = 200'000;
-constexpr std::int64_t steps_of_a_fit = 4'000'000;
+// Steps of all kinds of ranks: to plan a hundred thousand takes about a second.
+constexpr std::int64_t most_steps_of_levers = 40'000;
+constexpr std::int64_t steps_of_a_fit = 1'500'000;
 constexpr int most_changes = 4;
 
 std::int64_t steps_of(Plan const& plan) {

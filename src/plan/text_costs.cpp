@@ -53,7 +53,7 @@ std::string pipeline_text(Plan const& plan, Prediction const& predicted, Machine
 std::string traffic_text(Plan const& plan) {
   auto const all = traffic(plan);
   if (all.empty()) return "";
-  Rows rows{{"link", "ranks", "what", "a rank's", "bytes a rank sends", "bytes of all"}};
+  Rows rows{{"link", "ranks", "what", "a rank's steps", "bytes a rank sends", "bytes of all"}};
   for (auto const& t : all) {
     rows.push_back({t.group, text(t.ranks), std::string(program::name_of(t.kind)), text(t.operations),
                     text(t.rank_bytes), text(t.bytes)});

@@ -6,6 +6,7 @@
 #include "lamina/base/text.hpp"
 #include "plan/detail/sections.hpp"
 #include "plan/detail/table.hpp"
+#include "plan/detail/traffic.hpp"
 
 namespace lamina::plan {
 namespace {
@@ -52,6 +53,12 @@ std::map<std::string, std::int64_t> bytes_leaving(Plan const& plan, Part const& 
 }  // namespace
 
 std::string rank_list(std::vector<int> const& sorted) {
+  if (sorted.size() > 3) {
+    int const by = sorted[1] - sorted[0];
+    bool even = by > 1;
+    for (std::size_t i = 2; even && i < sorted.size(); ++i) even = sorted[i] - sorted[i - 1] == by;
+    if (even) return text(sorted.front(), "-", sorted.back(), " by ", by);
+  }
   auto const all = split(ranges(sorted), ' ');
   if (all.size() <= most_pieces) return join(all, " ");
   std::vector<std::string> const first(all.begin(), all.begin() + first_shown);
@@ -82,6 +89,9 @@ std::string groups_text(Plan const& plan) {
     }
   }
   if (groups.empty()) return "groups: none\n";
+  std::sort(groups.begin(), groups.end(), [](auto const& a, auto const& b) {
+    return std::pair(group_order(a.name), a.name) < std::pair(group_order(b.name), b.name);
+  });
   Rows rows{{"name", "axis", "transport", "ranks"}};
   for (auto const& g : groups) {
     auto const& sets = members[g.name];
@@ -106,6 +116,8 @@ std::string layers_text(Plan const& plan, Part const& part) {
   }
   auto const parameters = parameters_of(part);
   auto leaving = bytes_leaving(plan, part);
+  auto mesh = plan.mesh;  // layouts are those of one stage
+  if (int const a = mesh.find_axis("pp"); a >= 0) mesh.sizes[static_cast<std::size_t>(a)] = 1;
   std::map<int, std::string> ranks;  // by pp coordinate
   for (int c = 0; c < plan.mesh.size("pp"); ++c) {
     std::vector<int> const one{c};
@@ -116,7 +128,7 @@ std::string layers_text(Plan const& plan, Part const& part) {
     auto const at = output.find(layer);
     bool const fused = at == output.end();  // its forward is part of the layer before it
     auto const spec = fused ? "fused" : text(plan.local_spec(part, at->second));
-    auto const layout = fused ? "" : to_text(part.layouts.values[static_cast<std::size_t>(at->second)], plan.mesh);
+    auto const layout = fused ? "" : to_text(part.layouts.values[static_cast<std::size_t>(at->second)], mesh);
     int const stage = plan.stage_of.at(layer);
     rows.push_back({layer, spec, text(parameters.at(layer)), "cpu", text(stage),
                     ranks[plan.at[static_cast<std::size_t>(stage)]], layout, text(leaving[layer])});

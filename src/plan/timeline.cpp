@@ -33,6 +33,7 @@ class Player {
       r.shape = plan.shapes[kind_at(plan, c, replica)].get();
       r.program = r.shape->find_program(program);
       r.spans.assign(r.program->steps.size(), {unknown, unknown});
+      r.arrived.assign(r.program->steps.size(), 0);
       r.streams.resize(r.program->streams.size());
       for (Index s = 0; s < r.program->steps.size(); ++s) {
         r.streams[Index(r.program->steps[s].stream)].steps.push_back(static_cast<int>(s));
@@ -86,7 +87,8 @@ class Player {
     program::Program const* program = nullptr;
     std::vector<Stream> streams;
     std::vector<Simulated::Span> spans;
-    std::vector<int> members;  // per group
+    std::vector<std::int64_t> arrived;  // per step: the last message that it or what it waits for had to wait for
+    std::vector<int> members;           // per group
     Waits waits;
   };
   struct Meeting {
@@ -107,15 +109,19 @@ class Player {
     if (stream.announced || stream.next == stream.steps.size()) return false;
     auto const& step = rank.program->steps[Index(stream.steps[stream.next])];
     auto ready = stream.free;
-    int last = -1;  // of what it waits for
+    auto arrived = stream.next == 0 ? 0 : rank.arrived[Index(stream.steps[stream.next - 1])];
     for (int const a : step.after) {
       auto const end = rank.spans[Index(a)].end;
       if (end == unknown) return false;
-      if (end > ready) ready = end, last = a;
+      ready = std::max(ready, end);
+      arrived = std::max(arrived, rank.arrived[Index(a)]);
     }
-    if (s == 0 && last >= 0) {
-      bool const message = is_message(rank.program->steps[Index(last)].kind);
-      (message ? rank.waits.stages : rank.waits.collectives) += ready - stream.free;
+    rank.arrived[Index(stream.steps[stream.next])] = arrived;
+    if (s == 0 && ready > stream.free) {
+      // A collective that comes between has waited for the message too.
+      auto const message = std::clamp(arrived, stream.free, ready) - stream.free;
+      rank.waits.stages += message;
+      rank.waits.collectives += ready - stream.free - message;
     }
     auto const wanted = partners(rank, step);
     if (wanted == 1) {
@@ -140,6 +146,7 @@ class Player {
     auto const& step = rank.program->steps[id];
     int const members = step.group < 0 ? 1 : rank.members[Index(step.group)];
     rank.spans[id] = {start, stream.free = start + cost_of(step, machine_, members)};
+    if (is_message(step.kind)) rank.arrived[id] = stream.free;
     stream.announced = false;
   }
 

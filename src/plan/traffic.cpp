@@ -16,19 +16,6 @@ namespace {
 using program::StepKind;
 using Index = std::size_t;
 
-/// Messages of pairs in the order of the pairs, behind the axes and before the rest.
-std::array<int, 3> place_of(std::string const& group) {
-  auto const number = [&](std::size_t from) {
-    int n = 0;
-    for (; from < group.size() && group[from] >= '0' && group[from] <= '9'; ++from) n = 10 * n + (group[from] - '0');
-    return n;
-  };
-  if (group == "tp") return {0, 0, 0};
-  if (group == "dp") return {1, 0, 0};
-  if (group.starts_with("pp.")) return {2, number(3), number(group.find('>') + 1)};
-  return {group.starts_with("tie.") ? 3 : 4, 0, 0};
-}
-
 /// Bytes by action kind and stage, or by stage alone.
 using Table = std::array<std::vector<std::int64_t>, 4>;
 
@@ -153,6 +140,18 @@ class Alternative {
 
 }  // namespace
 
+std::array<int, 3> group_order(std::string const& group) {
+  auto const number = [&](std::size_t from) {
+    int n = 0;
+    for (; from < group.size() && group[from] >= '0' && group[from] <= '9'; ++from) n = 10 * n + (group[from] - '0');
+    return n;
+  };
+  if (group == "tp") return {0, 0, 0};
+  if (group == "dp") return {1, 0, 0};
+  if (group.starts_with("pp.")) return {2, number(3), number(group.find('>') + 1)};
+  return {group.starts_with("tie.") ? 3 : 4, 0, 0};
+}
+
 std::vector<std::int64_t> ranks_per_kind(Plan const& plan) {
   std::vector<std::int64_t> count(plan.kinds.size(), 0);
   for (int const k : plan.kind_of) count[Index(k)] += plan.mesh.size("tp");
@@ -184,7 +183,7 @@ std::vector<Traffic> traffic(Plan const& plan) {
     for (auto const& [key, sum] : mine) {
       auto const& group = shape.groups[Index(key.first)].name;
       int const ranks = members[Index(key.first)];
-      auto& row = rows[{place_of(group), {group, key.second}}];
+      auto& row = rows[{group_order(group), {group, key.second}}];
       row.group = group, row.ranks = ranks, row.kind = key.second;
       auto const own = key.second == StepKind::send ? sum.bytes : sum.bytes / ranks;
       row.operations = std::max(row.operations, sum.operations);
@@ -210,7 +209,8 @@ std::vector<std::string> notes_of(Plan const& plan) {
   int best = plan.zero;
   auto least = now;
   for (int z = 0; z <= (plan.config.batch.shares.empty() ? 3 : 1); ++z) {
-    if (auto const bytes = zero_bytes(plan, z); bytes < least) best = z, least = bytes;
+    // Of equals the one that takes less memory.
+    if (auto const bytes = zero_bytes(plan, z); bytes < now && bytes <= least) best = z, least = bytes;
   }
   if (best != plan.zero) {
     notes.push_back(text("parallel.zero = ", best, " would move ", human_bytes(least), " over dp in a step, ",

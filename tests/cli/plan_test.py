@@ -36,5 +36,28 @@ class Plan(Case):
         self.refuse(2, "app.usage", "plan", "run.toml", "--print", "everything")
         self.refuse(2, "app.usage", "plan", "run.toml", "--ranks", "0")
 
+    def test_the_plan_shows_stages_links_and_the_predicted_step(self):
+        cut = ("--ranks", "4", "--set", "mesh.pp=2", "--set", "mesh.tp=2", "--set", "model.layers=2")
+        out = self.lamina("plan", "run.toml", *cut).out
+        for word in ("pipeline: 1f1b", "pp 0 (stage 0)", "pp.0>1", "bubble", "predicted step", "assumed: "):
+            self.assertIn(word, out)
+
+    def test_memory_shows_what_other_settings_would_do(self):
+        out = self.lamina("plan", "run.toml", "--ranks", "2", "--print", "memory").out
+        for word in ("as it is", 'memory.recompute = "full"', "batch.micro = 1", "parallel.zero = 3", "bf16"):
+            self.assertIn(word, out)
+
+    def test_fit_says_what_fits(self):
+        self.assertIn("fits as it is", self.lamina("plan", "run.toml", "--fit", "8GiB").out)
+        fit = self.lamina("plan", "run.toml", "--fit", "8GiB", "--json").json()
+        self.assertEqual((fit["changes"], fit["limit_bytes"]), ([], 8 << 30))
+        wide = ("--set", "model.context=512", "--set", "model.hidden=64", "--set", "batch.global=8", "--set", "batch.micro=8")
+        peak = self.lamina("plan", "run.toml", *wide, "--json").json()["peak_bytes"]
+        change = self.lamina("plan", "run.toml", *wide, "--fit", f"{peak - 1} B", "--json").json()
+        self.assertGreater(len(change["changes"]), 0)
+        self.assertLess(change["peak_bytes"], peak)
+        self.refuse(5, "plan.memory.fit", "plan", "run.toml", "--fit", "64KiB")
+        self.refuse(2, "base.units.missing", "plan", "run.toml", "--fit", "8")
+
 
 main()

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -7,6 +8,9 @@
 #include "plan/detail/plan.hpp"
 
 namespace lamina::plan {
+
+/// Order of groups in texts: tp, dp, messages by pair of pp coordinates, ties, all.
+std::array<int, 3> group_order(std::string const& name);
 
 /// What the groups of one name move in a training step.
 struct Traffic {
