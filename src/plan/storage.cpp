@@ -116,14 +116,15 @@ std::vector<program::Hyperslab> slabs_of(Plan const& plan, Part const& part, gra
 
 void make_kinds(Plan& plan) {
   int const replicas = plan.mesh.size("dp"), stages = plan.mesh.size("pp");
-  // Replicas differ in their number of micro-batches and, where rows do not divide, in how many they hold of a tensor:
-  // the first `rows % replicas` have one more.
-  std::set<std::int64_t> thresholds;
+  // Replicas differ in their number of micro-batches and, where rows do not divide, in how many they hold of a tensor
+  // of their stage: the first `rows % replicas` have one more.
+  std::vector<std::set<std::int64_t>> thresholds(static_cast<std::size_t>(stages));
   for (auto const& part : plan.parts) {
     for (auto const& v : part.graph.values()) {
       bool const held = v.role == Role::parameter || v.role == Role::gradient || v.role == Role::moment1;
       if (!held || v.accumulates_into >= 0 || v.overwrites >= 0 || plan.zero == 0) continue;
-      thresholds.insert(flat_rows(plan.local_spec(part, v.id).shape).rows % replicas);
+      auto const more = flat_rows(plan.local_spec(part, v.id).shape).rows % replicas;
+      for (int const s : plan.holders_of(v.name)) thresholds[static_cast<std::size_t>(s)].insert(more);
     }
   }
   std::map<std::vector<std::int64_t>, int> known;
@@ -131,7 +132,7 @@ void make_kinds(Plan& plan) {
   for (int s = 0; s < stages; ++s) {
     for (int r = 0; r < replicas; ++r) {
       std::vector<std::int64_t> key{s, plan.micro_batches[static_cast<std::size_t>(r)]};
-      for (auto const t : thresholds) key.push_back(r < t);
+      for (auto const t : thresholds[static_cast<std::size_t>(s)]) key.push_back(r < t);
       auto const [at, is_new] = known.try_emplace(std::move(key), static_cast<int>(plan.kinds.size()));
       if (is_new) plan.kinds.push_back({s, r, plan.micro_batches[static_cast<std::size_t>(r)]});
       plan.kind_of[static_cast<std::size_t>(s * replicas + r)] = at->second;
