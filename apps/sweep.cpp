@@ -267,6 +267,13 @@ ExitCode sweep(Program const& program, Options o) {
           .expected = "one of the two: a prediction, or steps that are measured",
           .fix = "leave one out"});
   }
+  if (!o.plan_only && comm::launched_in_parallel()) {
+    fail({.code = "app.ranks.refused",
+          .subject = "lamina sweep",
+          .found = "ranks that a launcher has started already",
+          .expected = "one process, which starts the ranks of each run itself",
+          .fix = "leave mpirun or srun out"});
+  }
   if (o.steps == 0) o.steps = usual_steps;
   std::vector<Over> overs;
   for (auto const& argument : o.over) overs.push_back(parse_over(argument));

@@ -1,6 +1,7 @@
 """lamina sweep: the table of a plan and of real runs, refused rows, what cannot be."""
 
 import shlex
+import signal
 import tempfile
 
 from support import SOURCE, Case, main
@@ -82,11 +83,22 @@ class Sweep(Case):
         self.assertIn("refused, data.", result.out.splitlines()[2])
         self.assertIn("nothing.txt", result.out.splitlines()[2])
 
+    def test_an_interrupted_sweep_ends_its_run_and_cleans_up(self):
+        process = self.start("sweep", "run.toml", "--over", "mesh=dp=2|dp=1", "--steps", "10000",
+                             environment={"TMPDIR": self.temporary})
+        temporary = self.path(self.temporary)
+        self.wait_for(lambda: any(temporary.glob("lamina-sweep-*/1/metrics.jsonl")), process)
+        process.send_signal(signal.SIGTERM)
+        self.assertIn("stopped by a signal after 0 of 2 runs", self.finish(process, 75).err)
+        self.assertEqual(list(temporary.glob("lamina-*")), [])
+
     def test_what_cannot_be_swept_is_refused(self):
         for over in ("mesh", "=a|b", "mesh=2|4", "batch.micro=1||2", "mesh=dp=1|=2"):
             self.refuse(2, "app.sweep.over", "sweep", "run.toml", "--over", over, "--plan-only")
         self.refuse(2, "app.sweep.steps", "sweep", "run.toml", "--over", "batch.micro=1", "--plan-only", "--steps", "2")
         self.refuse(2, "app.usage", "sweep", "run.toml", "--plan-only")
+        self.refuse(2, "app.ranks.refused", "sweep", "run.toml", "--over", "batch.micro=1",
+                    environment={"OMPI_COMM_WORLD_SIZE": "2"})
         # What every row meets is told once.
         self.refuse(2, "config.file.missing", "sweep", "nowhere.toml", "--over", "batch.micro=1|2", "--plan-only")
         out = self.lamina("sweep", "run.toml", "--over", "batch.mikro=1|2", "--plan-only", code=2).out
