@@ -7,6 +7,7 @@
 #include "lamina/base/error.hpp"
 #include "lamina/graph/ops/attention.hpp"
 #include "lamina/graph/ops/cross_entropy.hpp"
+#include "lamina/graph/ops/exact.hpp"
 #include "lamina/graph/ops/mse.hpp"
 #include "lamina/graph/ops/update.hpp"
 #include "lamina/runtime/executor.hpp"
@@ -33,8 +34,10 @@ void PrintTo(Case const& c, std::ostream* out) { *out << c.name; }
 std::vector<Case> cases() {
   using namespace graph;
   TensorSpec const hyper{DType::f64, {4}}, x{f32, {2, 3, 5}}, d{f32, {5}}, one{DType::i32, {1}};
-  TensorSpec const targets{DType::i32, {2, 3}}, w{f32, {7, 5}}, v{f32, {7}};
+  TensorSpec const targets{DType::i32, {2, 3}}, row{f32, {2, 3}}, w{f32, {7, 5}}, v{f32, {7}};
   std::vector<double> const step_3{0.01, 3, 0.5, 0};
+  ExactSums const sums{36, 1000};
+  auto const exact = [&](OpPtr op) { return std::make_shared<Exact>(std::move(op), sums, ~0u, sums); };
   auto const linear_gelu = [](std::string activation) {
     return std::make_shared<LinearGelu>(LinearAttrs{.bias = true, .contract = 1, .rows_dims = 2, .dtype = f32},
                                         activation);
@@ -64,6 +67,10 @@ std::vector<Case> cases() {
       {"accuracy", std::make_shared<Accuracy>(), {x, targets}, {}},
       {"mse", std::make_shared<Mse>(), {x, x, {DType::i32, {2}}}, {}},
       {"mse_grad", std::make_shared<MseGrad>(), {x, x, {DType::i32, {2}}}, {}},
+      {"exact_linear", exact(std::make_shared<Linear>(LinearAttrs{})), {x, w, v}, {}},
+      {"exact_head_loss_grad", exact(std::make_shared<HeadLossGrad>(HeadAttrs{})), {x, w, targets, row, row}, {}},
+      {"exact_square_norm", std::make_shared<SquareNorm>(2, true), {x, w}, {}},
+      {"head_loss_sum", std::make_shared<HeadLossSum>(HeadLossSum::Attrs{true, sums, sums}), {x, w, v, row}, {}},
       {"embedding_offset",
        std::make_shared<Embedding>(Embedding::Attrs{.positions = true, .offset = true}),
        {w, targets, {f32, {9, 5}}, one},
