@@ -87,8 +87,9 @@ void Buffers::add_values(Role role) {
     for (auto const& v : part.graph.values()) {
       if (v.role != role || v.accumulates_into >= 0 || v.overwrites >= 0) continue;
       if (!used_[p][static_cast<std::size_t>(v.id)]) continue;
-      auto const spec = is_held(role) ? plan_.storage(part, v, kind_.replica).spec
-                                      : plan_.local_spec(part, v.id, part.layouts.outputs[static_cast<std::size_t>(v.id)]);
+      auto const spec = is_held(role)
+                            ? plan_.storage(part, v, kind_.replica).spec
+                            : plan_.local_spec(part, v.id, part.layouts.outputs[static_cast<std::size_t>(v.id)]);
       for (std::int64_t m = 0; m < count; ++m) add_once(name_of(part, v, m), role, spec, v.spec.shape);
     }
   }
@@ -146,14 +147,18 @@ int Buffers::of(Part const& part, int program, int value, int form, std::int64_t
     form = part.layouts.forms[static_cast<std::size_t>(form)].from;
   if (is_persistent(v.role) && form == part.layouts.outputs[static_cast<std::size_t>(value)])
     return find(name_of(part, v, m), v.role);
-  auto const [at, is_new] = values_.try_emplace({program, m, value, form}, 0);
-  if (is_new) {
+  auto& known = values_[static_cast<std::size_t>(program)];
+  auto const values = part.graph.values().size(), all = values + part.layouts.forms.size();
+  auto const at = static_cast<std::size_t>(m) * all +
+                  (form < 0 ? static_cast<std::size_t>(value) : values + static_cast<std::size_t>(form));
+  if (at >= known.size()) known.resize((static_cast<std::size_t>(m) + 1) * all, -1);
+  if (known[at] < 0) {
     auto const suffix = part.trains() ? text(m) : part.program;
     auto const name = form < 0 ? text(v.name, "@", suffix) : text(v.name, "~", form, "@", suffix);
     auto const role = is_persistent(v.role) ? Role::activation : v.role;
-    at->second = add(name, role, plan_.local_spec(part, value, form), v.spec.shape, program);
+    known[at] = add(name, role, plan_.local_spec(part, value, form), v.spec.shape, program);
   }
-  return at->second;
+  return known[at];
 }
 
 int Buffers::transient(int program, std::string const& name, TensorSpec spec) {

@@ -21,11 +21,13 @@ Pass::Pass(Plan const& plan, Kind const& kind, program::Template& shape, Buffers
       writer_(plan, shape, buffers, part.program),
       crossings_(plan, part),
       table_(make_node_table(part, plan.at.size())),
+      prototypes_(part.graph.nodes().size()),
       completed_(part.graph.nodes().size()),
       copies_(part.graph.nodes().size()) {
   for (std::size_t f = 0; f < part.layouts.forms.size(); ++f) {
     auto const& form = part.layouts.forms[f];
-    if (form.at_producer) completed_[static_cast<Index>(part.graph.value(form.value).producer)].push_back(static_cast<int>(f));
+    if (form.at_producer)
+      completed_[static_cast<Index>(part.graph.value(form.value).producer)].push_back(static_cast<int>(f));
   }
   for (auto const& node : part.graph.nodes()) {
     for (std::size_t i = 0; i < node.in.size() && node.phase != graph::Phase::update; ++i) {
@@ -44,11 +46,9 @@ void Pass::write() {
     wait_for_sends(a);
     if (a == 0) post_receives(0);
     if (a + 1 < actions().size()) post_receives(a + 1);
-    auto const pending = std::exchange(adds_, {});
+    int const before = reduction_;
     for (int const n : nodes(actions()[a])) write_node(part_.graph.node(n), a);
-    auto const fresh = std::exchange(adds_, pending);
-    add_parts();
-    adds_ = fresh;
+    if (reduction_ == before) settle(std::exchange(reduction_, -1), std::exchange(adds_, {}));
   }
   if (part_.trains()) finish_gradients(), norm();
 }
@@ -96,7 +96,7 @@ void Pass::post_receives(std::size_t action) {
       step.layer = part_.graph.node(part_.graph.value(m.value).producer).layer;
       if (writer_.last_compute() >= 0) step.after = {writer_.last_compute()};
       writer_.communicate(pair_group(from, kind_.stage), std::move(step));
-      made_.insert(m);
+      note_made(m.form, m.micro_batch);
     }
   }
 }
@@ -130,38 +130,23 @@ int Pass::operand(graph::Node const& node, std::size_t i, std::size_t action) {
   return buffers_.find(name, copy ? Role::packed : Role::parameter);
 }
 
-void Pass::write_node(graph::Node const& node, std::size_t action) {
-  while (gathered_ < runs_.size() && (runs_[gathered_].action < action || (runs_[gathered_].action == action &&
-                                                                          runs_[gathered_].first_node == node.id))) {
-    if (gathered_ == 0) gather(0);
-    ++gathered_;
-    if (gathered_ < runs_.size()) gather(gathered_);  // one block ahead
-  }
-  auto const& forms = part_.layouts.operands[static_cast<Index>(node.id)];
-  std::vector<TensorSpec> specs;
-  std::vector<int> in, out;
-  Step step;
+Pass::Prototype Pass::make_prototype(graph::Node const& node) const {
+  Prototype result;
+  auto& step = result.step;
   step.attributes = node.op->attributes();
   for (std::size_t i = 0; i < node.in.size(); ++i) {
-    make_form(node.in[i], forms[i], micro_batch_, node.layer);
-    specs.push_back(plan_.local_spec(part_, node.in[i], forms[i]));
-    in.push_back(operand(node, i, action));
+    int const form = part_.layouts.operands[static_cast<Index>(node.id)][i];
+    result.specs.push_back(plan_.local_spec(part_, node.in[i], form));
     if (auto const& copy = copies_[static_cast<Index>(node.id)][i]; copy && copy->packed) {
       step.attributes.set("packed", std::int64_t{1});
     }
   }
-  for (int const o : node.out) {
-    int const state = part_.graph.value(o).accumulates_into;
-    bool const gradient = state >= 0 && part_.graph.value(state).role == Role::gradient;
-    out.push_back(gradient ? gradient_buffer(state, action) : buffer(o, -1, micro_batch_));
-  }
-  // Only what the sample's index in the replica decides may differ between micro-batches; nothing is per rank.
-  if (step.attributes.real("p", 0.0) > 0) step.attributes.set("sample", micro_batch_ * plan_.config.batch.micro);
+  result.draws = step.attributes.real("p", 0.0) > 0;
   auto const& cut = part_.layouts.cuts[static_cast<Index>(node.id)];
   if (cut.axis >= 0) {
     step.attributes.set("split_axis", plan_.mesh.axes[static_cast<Index>(cut.axis)]);
     step.attributes.set("split_dim", std::int64_t{cut.dim});
-    if (node.op->attributes().real("p", 0.0) == 0) {  // a table of the vocabulary
+    if (step.attributes.real("p", 0.0) == 0) {  // a table of the vocabulary
       bool const grad = node.op->kind() == "embedding_grad";
       auto const& table = part_.graph.value(grad ? node.out[0] : node.in[node.op->kind() == "embedding" ? 0 : 1]);
       step.attributes.set("vocab", table.spec.shape[0]);
@@ -174,8 +159,35 @@ void Pass::write_node(graph::Node const& node, std::size_t action) {
   }
   step.layer = node.layer;
   step.stage = part_.stages[static_cast<Index>(node.id)];
+  return result;
+}
+
+void Pass::write_node(graph::Node const& node, std::size_t action) {
+  while (gathered_ < runs_.size() && (runs_[gathered_].action < action ||
+                                      (runs_[gathered_].action == action && runs_[gathered_].first_node == node.id))) {
+    if (gathered_ == 0) gather(0);
+    ++gathered_;
+    if (gathered_ < runs_.size()) gather(gathered_);  // one block ahead
+  }
+  auto const& forms = part_.layouts.operands[static_cast<Index>(node.id)];
+  auto& prototype = prototypes_[static_cast<Index>(node.id)];
+  if (!prototype) prototype = make_prototype(node);
+  std::vector<int> in, out;
+  in.reserve(node.in.size()), out.reserve(node.out.size() + 1);
+  for (std::size_t i = 0; i < node.in.size(); ++i) {
+    make_form(node.in[i], forms[i], micro_batch_, node.layer);
+    in.push_back(operand(node, i, action));
+  }
+  for (int const o : node.out) {
+    int const state = part_.graph.value(o).accumulates_into;
+    bool const gradient = state >= 0 && part_.graph.value(state).role == Role::gradient;
+    out.push_back(gradient ? gradient_buffer(state, action) : buffer(o, -1, micro_batch_));
+  }
+  auto step = prototype->step;
+  // Only what the sample's index in the replica decides may differ between micro-batches; nothing is per rank.
+  if (prototype->draws) step.attributes.set("sample", micro_batch_ * plan_.config.batch.micro);
   step.micro_batch = part_.trains() ? static_cast<int>(micro_batch_) : -1;
-  writer_.kernel(*node.op, specs, std::move(in), std::move(out), std::move(step));
+  writer_.kernel(*node.op, prototype->specs, std::move(in), std::move(out), std::move(step));
 
   for (int const f : completed_[static_cast<Index>(node.id)]) {
     make_form(part_.layouts.forms[static_cast<Index>(f)].value, f, micro_batch_, node.layer);
@@ -190,9 +202,17 @@ void Pass::write_node(graph::Node const& node, std::size_t action) {
   }
 }
 
+bool Pass::note_made(int form, std::int64_t m) {
+  if (form < 0) return false;
+  auto const at = static_cast<Index>(m) * part_.layouts.forms.size() + static_cast<Index>(form);
+  if (at >= made_.size()) made_.resize((static_cast<Index>(m) + 1) * part_.layouts.forms.size());
+  if (made_[at]) return false;
+  return made_[at] = true;
+}
+
 /// Makes a form of a value, and those it is made of, unless it exists.
 void Pass::make_form(int value, int form, std::int64_t m, std::string const& layer) {
-  if (form < 0 || !made_.insert({value, form, m}).second) return;
+  if (form < 0 || !note_made(form, m)) return;
   auto const& f = part_.layouts.forms[static_cast<Index>(form)];
   make_form(value, f.from, m, layer);
   auto const& axis = plan_.mesh.axes[f.axis];

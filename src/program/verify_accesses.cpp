@@ -10,8 +10,41 @@ namespace {
 /// What the steps of one stream did with one buffer so far.
 struct Use {
   int stream, first, last, last_write;
+  int next;  // of the same buffer, by another stream; -1: the last one
 };
-using Uses = std::vector<Use>;  // one per stream that touched the buffer: nearly always one or two
+
+/// Of every buffer one use per stream that touched it: nearly always one or two. They lie in one array.
+class Uses {
+ public:
+  explicit Uses(std::size_t buffers) : head_(buffers, -1) {}
+
+  bool any(int buffer) const { return head_[static_cast<std::size_t>(buffer)] >= 0; }
+  void record(int buffer, int stream, int step, bool writes) {
+    int* at = &head_[static_cast<std::size_t>(buffer)];
+    while (*at >= 0 && use(*at).stream != stream) at = &use(*at).next;
+    if (*at < 0) {
+      *at = static_cast<int>(all_.size());  // before the array moves
+      all_.push_back({stream, step, step, -1, -1});
+      at = nullptr;
+    }
+    auto& u = at ? use(*at) : all_.back();
+    u.last = step;
+    if (writes) u.last_write = step;
+  }
+  /// Calls f with each use of a buffer until it returns false.
+  template <class F>
+  void each(int buffer, F const& f) const {
+    for (int u = head_[static_cast<std::size_t>(buffer)]; u >= 0; u = all_[static_cast<std::size_t>(u)].next) {
+      if (!f(all_[static_cast<std::size_t>(u)])) return;
+    }
+  }
+
+ private:
+  Use& use(int u) { return all_[static_cast<std::size_t>(u)]; }
+
+  std::vector<int> head_;  // by buffer
+  std::vector<Use> all_;
+};
 
 struct Access {
   int buffer;
@@ -48,10 +81,9 @@ class AccessCheck {
     for (int step = 0; step < static_cast<int>(p_.steps.size()); ++step) {
       collect(p_.steps[static_cast<std::size_t>(step)], accesses);
       for (auto const& a : accesses) {
-        auto& uses = uses_[static_cast<std::size_t>(a.buffer)];
-        if (a.reads) check_read(step, a.buffer, uses);
-        if (a.writes) check_write(step, a, uses);
-        record(step, a, uses);
+        if (a.reads) check_read(step, a.buffer);
+        if (a.writes) check_write(step, a);
+        uses_.record(a.buffer, order_.stream(step), step, a.writes);
       }
     }
     check_shared_bytes();
@@ -60,46 +92,44 @@ class AccessCheck {
  private:
   std::string step_name(int step) const { return describe_step(p_, step); }
 
-  void check_read(int step, int buffer, Uses const& uses) {
+  void check_read(int step, int buffer) {
     bool written = t_.buffers[static_cast<std::size_t>(buffer)].program == -1;
-    for (auto const& u : uses) {
-      if (u.last_write < 0) continue;
+    uses_.each(buffer, [&](Use const& u) {
+      if (u.last_write < 0) return true;
       written = true;
-      if (order_.before(u.last_write, step)) continue;
+      if (order_.before(u.last_write, step)) return true;
       report_.add_step("unordered_read", p_, step, "reads buffer ", describe_buffer(t_, buffer),
                        " without waiting for ", step_name(u.last_write), ", which writes it");
-    }
+      return true;
+    });
     if (!written) {
       report_.add_step("read_before_write", p_, step, "reads buffer ", describe_buffer(t_, buffer),
                        " before any step of the program has written it");
     }
   }
 
-  void check_write(int step, Access const& a, Uses const& uses) {
-    for (auto const& u : uses) {
-      if (order_.before(u.last, step)) continue;
-      if (a.reads && u.last == u.last_write) continue;  // reported as a read already
+  void check_write(int step, Access const& a) {
+    uses_.each(a.buffer, [&](Use const& u) {
+      if (order_.before(u.last, step)) return true;
+      if (a.reads && u.last == u.last_write) return true;  // reported as a read already
       report_.add_step("unordered_write", p_, step, "writes buffer ", describe_buffer(t_, a.buffer),
                        " without waiting for ", step_name(u.last), ", which ",
                        u.last == u.last_write ? "writes" : "reads", " it");
-    }
-  }
-
-  void record(int step, Access const& a, Uses& uses) {
-    auto at = std::ranges::find(uses, order_.stream(step), &Use::stream);
-    if (at == uses.end()) at = uses.insert(at, {order_.stream(step), step, step, -1});
-    at->last = step;
-    if (a.writes) at->last_write = step;
+      return true;
+    });
   }
 
   /// Every use of `a` happens before every use of `b`; otherwise the pair of steps that shows it.
   std::optional<std::pair<int, int>> find_unordered(int a, int b) const {
-    for (auto const& ub : uses_[static_cast<std::size_t>(b)]) {
-      for (auto const& ua : uses_[static_cast<std::size_t>(a)]) {
-        if (!order_.before(ua.last, ub.first)) return std::pair{ua.last, ub.first};
-      }
-    }
-    return std::nullopt;
+    std::optional<std::pair<int, int>> found;
+    uses_.each(b, [&](Use const& ub) {
+      uses_.each(a, [&](Use const& ua) {
+        if (!order_.before(ua.last, ub.first)) found = std::pair{ua.last, ub.first};
+        return !found;
+      });
+      return !found;
+    });
+    return found;
   }
 
   /// Buffers in the order of their first use; a map of each arena knows who used each range of bytes last. Because
@@ -108,9 +138,13 @@ class AccessCheck {
     std::vector<std::pair<int, int>> by_first_use;
     for (int id = 0; id < static_cast<int>(t_.buffers.size()); ++id) {
       auto const& b = t_.buffers[static_cast<std::size_t>(id)];
-      auto const& uses = uses_[static_cast<std::size_t>(id)];
-      if (b.program != index_ || b.bytes == 0 || uses.empty()) continue;
-      by_first_use.emplace_back(std::ranges::min(uses, {}, &Use::first).first, id);
+      if (b.program != index_ || b.bytes == 0 || !uses_.any(id)) continue;
+      int first = static_cast<int>(p_.steps.size());
+      uses_.each(id, [&](Use const& u) {
+        first = std::min(first, u.first);
+        return true;
+      });
+      by_first_use.emplace_back(first, id);
     }
     std::ranges::sort(by_first_use);
     for (auto const& [first, id] : by_first_use) take_range(id);
@@ -155,7 +189,7 @@ class AccessCheck {
   int index_;
   Reporter& report_;
   Order order_;
-  std::vector<Uses> uses_;
+  Uses uses_;
   std::array<std::map<std::int64_t, Range>, 4> ranges_;
 };
 

@@ -48,7 +48,7 @@ class Buffers {
   std::vector<WorkingCopy> copies_;
   std::vector<std::vector<bool>> used_;  // part, value: by a node that is here
   std::map<std::pair<Role, std::string>, int> persistent_;
-  std::map<std::tuple<int, std::int64_t, int, int>, int> values_;  // program, micro-batch, value, form
+  std::map<std::size_t, std::vector<int>> values_;  // per program: micro-batch, then value or form; -1: not yet
   std::map<std::pair<int, std::string>, int> named_;
 };
 

@@ -23,9 +23,7 @@ class Crossings {
   /// What leaves a node, in the order of sending.
   std::vector<Target> const& leaving(int node) const { return leaving_[static_cast<std::size_t>(node)]; }
   /// Operand `i` of a node as it arrives from elsewhere; value -1 when it is made here.
-  std::pair<int, int> arriving(int node, std::size_t i) const {
-    return arriving_[static_cast<std::size_t>(node)][i];
-  }
+  std::pair<int, int> arriving(int node, std::size_t i) const { return arriving_[static_cast<std::size_t>(node)][i]; }
   int producer_at(int value) const;  ///< pp coordinate
   bool any(int from, int to) const { return pairs_.contains({from, to}); }
 
@@ -71,6 +69,15 @@ class Pass {
   void send(graph::Node const& node, std::size_t action);
 
   void write_node(graph::Node const& node, std::size_t action);
+  /// What the steps of a node have in common over all micro-batches.
+  struct Prototype {
+    program::Step step;
+    std::vector<TensorSpec> specs;
+    bool draws = false;  // random numbers
+  };
+  Prototype make_prototype(graph::Node const& node) const;
+  /// False when it has been noted before.
+  bool note_made(int form, std::int64_t m);
   int operand(graph::Node const& node, std::size_t i, std::size_t action);
   void make_form(int value, int form, std::int64_t m, std::string const& layer);
   int buffer(int value, int form, std::int64_t m) { return buffers_.of(part_, writer_.index(), value, form, m); }
@@ -78,11 +85,14 @@ class Pass {
   void plan_gathers();
   void gather(std::size_t run);
 
+  struct PendingAdd {
+    int part, addend;
+  };
   void plan_buckets();
   int gradient_buffer(int state, std::size_t action);
   void reduce(Bucket const& bucket);
   void reduce_over_replicas(Bucket const& bucket, std::vector<int> const& whole);
-  void add_parts();
+  void settle(int reduction, std::vector<PendingAdd> const& adds);
   void finish_gradients();
   void norm();
 
@@ -95,18 +105,19 @@ class Pass {
   ProgramWriter writer_;
   Crossings crossings_;
   std::array<std::vector<std::vector<int>>, 4> table_;
-  std::vector<std::vector<int>> completed_;                         // node -> forms made of its sums
-  std::vector<std::vector<std::optional<WorkingCopy>>> copies_;     // node, operand
-  std::int64_t micro_batch_ = 0;                                    // of the action that is being written
+  std::vector<std::optional<Prototype>> prototypes_;             // by node
+  std::vector<std::vector<int>> completed_;                      // node -> forms made of its sums
+  std::vector<std::vector<std::optional<WorkingCopy>>> copies_;  // node, operand
+  std::int64_t micro_batch_ = 0;                                 // of the action that is being written
 
   struct Incoming {
-    std::vector<Message> order;              // as the sender sends
-    std::size_t posted = 0;                  // receives listed so far
-    std::vector<std::size_t> needed;         // per action: how many must have been posted
+    std::vector<Message> order;       // as the sender sends
+    std::size_t posted = 0;           // receives listed so far
+    std::vector<std::size_t> needed;  // per action: how many must have been posted
   };
-  std::map<int, Incoming> incoming_;         // by sender's coordinate
-  std::vector<std::vector<int>> sent_;       // per action: send steps
-  std::set<Message> made_;                   // forms that exist
+  std::map<int, Incoming> incoming_;    // by sender's coordinate
+  std::vector<std::vector<int>> sent_;  // per action: send steps
+  std::vector<bool> made_;              // form, micro-batch: it exists
 
   struct Run {  // consecutive nodes of one block in one action
     std::size_t action = 0;
@@ -114,17 +125,15 @@ class Pass {
     std::vector<std::string> names;  // persistent buffers that are gathered for it
   };
   std::vector<Run> runs_;
-  std::size_t gathered_ = 0;  // runs gathered so far
+  std::size_t gathered_ = 0;                                  // runs gathered so far
   std::map<std::pair<std::size_t, std::string>, int> whole_;  // action, name -> buffer
 
   std::vector<Bucket> buckets_;
   std::size_t next_bucket_ = 0;
   std::map<std::pair<std::size_t, int>, int> full_gradients_;  // action, state -> buffer (ZeRO 2, 3)
   std::set<int> started_;                                      // gradients whose part has been written
-  struct PendingAdd {
-    int part, addend;
-  };
-  std::vector<PendingAdd> adds_;
+  std::vector<PendingAdd> adds_;                               // when the reduction in flight is over
+  int reduction_ = -1;                                         // step of the reduction in flight
 };
 
 }  // namespace lamina::plan
