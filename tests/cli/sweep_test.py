@@ -45,6 +45,11 @@ class Sweep(Case):
         self.assertEqual(table, self.sweep(*arguments).out)
         self.assertFalse(self.path("run").exists())
 
+    def test_bars_and_commas_in_values_stay(self):
+        rows = self.sweep("--plan-only", "--over", 'mesh=order=["dp", "pp", "tp"],dp=2|dp=1', "--over", 'run.dir="a|b"|c',
+                          "--json").json()["rows"]
+        self.assertEqual([(r["over"]["run.dir"], r["ranks"]) for r in rows], [('"a|b"', 2), ("c", 2), ('"a|b"', 1), ("c", 1)])
+
     def test_rows_that_cannot_run_say_why_in_a_line(self):
         table = self.sweep("--plan-only", "--over", "mesh=tp=1|tp=3|pp=2").out
         lines = table.split("\n\n")[0].splitlines()
