@@ -108,7 +108,9 @@ void Pass::reduce(Bucket const& bucket) {
   }
 }
 
+/// With ZeRO 2 and 3 one reduction is in flight beside the compute: the one before it is settled when it starts.
 void Pass::reduce_over_replicas(Bucket const& bucket, std::vector<int> const& whole) {
+  auto const earlier = std::exchange(adds_, {});
   std::vector<int> parts;
   std::vector<std::string> rows;
   for (std::size_t i = 0; i < whole.size(); ++i) {
@@ -129,20 +131,20 @@ void Pass::reduce_over_replicas(Bucket const& bucket, std::vector<int> const& wh
   auto step = reduction(StepKind::reduce_scatter, whole, parts, text("bucket.", &bucket - buckets_.data()));
   step.attributes.set("rows", join(rows, ";"));
   step.attributes.set("flat", std::int64_t{1});
-  writer_.communicate("dp", std::move(step));
+  int const started = writer_.communicate("dp", std::move(step));
+  if (plan_.zero >= 2) settle(std::exchange(reduction_, started), earlier);
 }
 
-/// Adds the parts that arrived while another action computed.
-void Pass::add_parts() {
-  for (auto const& a : std::exchange(adds_, {})) {
-    writer_.kernel(graph::Add(), {a.part, a.addend}, {a.part}, "gradients");
-  }
+/// Waits for a reduction, so that the whole gradients are free, and adds the parts that have arrived.
+void Pass::settle(int reduction, std::vector<PendingAdd> const& adds) {
+  if (reduction >= 0) writer_.wait_for(reduction);
+  for (auto const& a : adds) writer_.kernel(graph::Add(), {a.part, a.addend}, {a.part}, "gradients");
 }
 
 void Pass::finish_gradients() {
   while (next_bucket_ < buckets_.size()) reduce(buckets_[next_bucket_++]);
-  add_parts();
   if (plan_.zero < 2) return;
+  settle(reduction_, std::exchange(adds_, {}));
   std::map<std::string, int> tied;  // in one order on all holders
   for (auto const& bucket : buckets_) {
     for (int const g : bucket.gradients) {
