@@ -121,6 +121,8 @@ class Sweep(Case):
             self.assertGreater(len(result["rows"]), 2, command)
             for row in result["rows"]:
                 self.assertNotIn("refused", row)
+                if "mlp_two_stages" in command:  # activations and their gradients, and the sums that all ranks agree on
+                    self.assertEqual(row["bytes_moved"], 2 * 64 * 500 * 4 + 2 * 16 * 8)
 
 
 main()
