@@ -114,6 +114,21 @@ TEST(Plan, stays_within_two_percent_of_the_liveness_bound) {
   }
 }
 
+TEST(Plan, holds_whole_gradients_for_no_longer_than_a_few_buckets_with_zero_2_and_3) {
+  PlanCase c{.world = 2, .micro = 1, .global = 6, .layers = 8, .hidden = 128, .tokens = 4, .bucket = 300 << 10};
+  auto const arena = [&](std::int64_t zero) {
+    c.zero = zero;
+    return lower(*test::make_plan(c), 0).shape->arena_bytes[0];
+  };
+  std::int64_t gradients = 0;
+  auto const graph = test::plan_graphs(c, Purpose::train).train;
+  for (int const id : graph.parameters()) gradients += graph.value(id).spec.bytes();
+  auto const one = arena(1), two = arena(2), three = arena(3);
+  EXPECT_LE(two, one - gradients / 2 + 4 * c.bucket);
+  auto const block = gradients / c.layers;  // gathered, and the next one ahead
+  EXPECT_LE(three, two - gradients / 2 + 3 * block);
+}
+
 TEST(Plan, is_the_same_twice) {
   PlanCase const c{.world = 3, .global = 9, .dropout = 0.1, .bf16 = true, .bucket = 5000};
   EXPECT_EQ(hash(*test::make_plan(c)), hash(*test::make_plan(c)));
