@@ -30,14 +30,16 @@ int Buffers::add(std::string name, Role role, TensorSpec spec, Shape const& glob
 }
 
 int Buffers::add_once(std::string name, Role role, TensorSpec spec, Shape const& global) {
-  auto const [at, is_new] = persistent_.try_emplace({role, name}, 0);
+  auto const [at, is_new] = persistent_[role].try_emplace(name, 0);
   if (is_new) at->second = add(std::move(name), role, spec, global);
   return at->second;
 }
 
 int Buffers::find(std::string const& name, Role role) const {
-  auto const at = persistent_.find({role, name});
-  return at == persistent_.end() ? -1 : at->second;
+  auto const of_role = persistent_.find(role);
+  if (of_role == persistent_.end()) return -1;
+  auto const at = of_role->second.find(name);
+  return at == of_role->second.end() ? -1 : at->second;
 }
 
 bool Buffers::is_here(Part const& part, graph::Node const& node) const {
@@ -153,18 +155,17 @@ int Buffers::of(Part const& part, int program, int value, int form, std::int64_t
                   (form < 0 ? static_cast<std::size_t>(value) : values + static_cast<std::size_t>(form));
   if (at >= known.size()) known.resize((static_cast<std::size_t>(m) + 1) * all, -1);
   if (known[at] < 0) {
-    auto const suffix = part.trains() ? text(m) : part.program;
-    auto const name = form < 0 ? text(v.name, "@", suffix) : text(v.name, "~", form, "@", suffix);
+    auto name = v.name;
+    if (form >= 0) (name += '~') += std::to_string(form);
+    (name += '@') += part.trains() ? std::to_string(m) : part.program;
     auto const role = is_persistent(v.role) ? Role::activation : v.role;
-    known[at] = add(name, role, plan_.local_spec(part, value, form), v.spec.shape, program);
+    known[at] = add(std::move(name), role, plan_.local_spec(part, value, form), v.spec.shape, program);
   }
   return known[at];
 }
 
-int Buffers::transient(int program, std::string const& name, TensorSpec spec) {
-  auto const [at, is_new] = named_.try_emplace({program, name}, 0);
-  if (is_new) at->second = add(name, Role::activation, spec, spec.shape, program);
-  return at->second;
+int Buffers::transient(int program, std::string name, TensorSpec spec) {
+  return add(std::move(name), Role::activation, spec, spec.shape, program);
 }
 
 int Buffers::scratch(int program, std::size_t step, std::int64_t bytes) {

@@ -126,7 +126,9 @@ int Pass::operand(graph::Node const& node, std::size_t i, std::size_t action) {
   }
   auto const& copy = copies_[static_cast<Index>(node.id)][i];
   auto const& name = copy ? copy->name : part_.graph.value(value).name;
-  if (auto const at = whole_.find({action, name}); at != whole_.end()) return at->second;
+  if (action < whole_.size()) {
+    if (auto const at = whole_[action].find(name); at != whole_[action].end()) return at->second;
+  }
   return buffers_.find(name, copy ? Role::packed : Role::parameter);
 }
 

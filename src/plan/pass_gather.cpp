@@ -33,31 +33,37 @@ void Pass::plan_gathers() {
   }
 }
 
+Pass::Gathered const& Pass::gathered_of(std::string const& name) {
+  auto const [at, is_new] = known_.try_emplace(name);
+  auto& g = at->second;
+  if (!is_new) return g;
+  g.part = buffers_.find(name, Role::packed);
+  if (g.part < 0) g.part = buffers_.find(name, Role::parameter);
+  // The whole is local to this rank's tensor-parallel part.
+  auto const copy =
+      std::find_if(buffers_.copies().begin(), buffers_.copies().end(), [&](auto const& c) { return c.name == name; });
+  g.whole = copy != buffers_.copies().end() ? copy->spec.shape
+                                            : plan_.local_spec(part_, part_.graph.find(name, Role::parameter)).shape;
+  g.rows = rows_text(row_bounds(flat_rows(g.whole).rows, plan_.mesh.size("dp")));
+  return g;
+}
+
 void Pass::gather(std::size_t run) {
   auto const& r = runs_[run];
   if (r.names.empty()) return;
-  struct Gathered {
+  struct Together {
     std::vector<int> parts, wholes;
     std::vector<std::string> rows;
   };
-  std::map<DType, Gathered> by_dtype;  // a collective has one
+  std::map<DType, Together> by_dtype;  // a collective has one
+  whole_.resize(actions().size());
   for (auto const& name : r.names) {
-    int part = buffers_.find(name, Role::packed);
-    if (part < 0) part = buffers_.find(name, Role::parameter);
-    Shape shape;  // of the whole: local to this rank's tensor-parallel part
-    if (auto const copy = std::find_if(buffers_.copies().begin(), buffers_.copies().end(),
-                                       [&](auto const& c) { return c.name == name; });
-        copy != buffers_.copies().end()) {
-      shape = copy->spec.shape;
-    } else {
-      shape = plan_.local_spec(part_, part_.graph.find(name, Role::parameter)).shape;
-    }
-    auto const dtype = buffers_[part].spec.dtype;
-    int const whole = buffers_.transient(writer_.index(), text(name, "@", r.action), {dtype, shape});
-    whole_[{r.action, name}] = whole;
+    auto const& g = gathered_of(name);
+    auto const dtype = buffers_[g.part].spec.dtype;
+    int const whole = buffers_.transient(writer_.index(), name + '@' + std::to_string(r.action), {dtype, g.whole});
+    whole_[r.action][name] = whole;
     auto& to = by_dtype[dtype];
-    to.parts.push_back(part), to.wholes.push_back(whole);
-    to.rows.push_back(rows_text(row_bounds(flat_rows(shape).rows, plan_.mesh.size("dp"))));
+    to.parts.push_back(g.part), to.wholes.push_back(whole), to.rows.push_back(g.rows);
   }
   for (auto& [dtype, g] : by_dtype) {
     Step step;

@@ -19,7 +19,11 @@ std::vector<std::int64_t> row_bounds(std::int64_t rows, int parts) {
   return bounds;
 }
 
-std::string rows_text(std::vector<std::int64_t> const& bounds) { return join(bounds, ","); }
+std::string rows_text(std::vector<std::int64_t> const& bounds) {
+  std::string out;
+  for (auto const b : bounds) (out += out.empty() ? "" : ",") += std::to_string(b);
+  return out;
+}
 
 std::vector<int> const& Plan::holders_of(std::string const& parameter) const {
   static std::vector<int> const nobody;
@@ -88,8 +92,8 @@ std::vector<program::Hyperslab> slabs_of(Plan const& plan, Part const& part, gra
   box.offset = shape, box.extent = layout.shape;
   bool whole = true;
   for (int d = 0; d < shape.ndim(); ++d) box.offset[d] = 0;
-  auto const& axes = plan.parts.empty() ? std::vector<AxisLayout>{}
-                                        : part.layouts.values[static_cast<std::size_t>(value.id)].axes;
+  auto const& axes =
+      plan.parts.empty() ? std::vector<AxisLayout>{} : part.layouts.values[static_cast<std::size_t>(value.id)].axes;
   for (std::size_t a = 0; a < axes.size(); ++a) {
     if (axes[a].split != Split::shard) continue;
     auto const d = axes[a].dim;

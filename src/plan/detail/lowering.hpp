@@ -25,8 +25,8 @@ class Buffers {
 
   /// Buffer that holds a form of a value during micro-batch `m` of the program with this index; made on first use.
   int of(Part const& part, int program, int value, int form, std::int64_t m);
-  /// A transient buffer by name, made on first use.
-  int transient(int program, std::string const& name, TensorSpec spec);
+  /// A new transient buffer; its name must be its own.
+  int transient(int program, std::string name, TensorSpec spec);
   int scratch(int program, std::size_t step, std::int64_t bytes);
   int find(std::string const& name, Role role) const;
   program::Buffer const& operator[](int id) const { return shape_.buffers[static_cast<std::size_t>(id)]; }
@@ -47,9 +47,8 @@ class Buffers {
   program::Template& shape_;
   std::vector<WorkingCopy> copies_;
   std::vector<std::vector<bool>> used_;  // part, value: by a node that is here
-  std::map<std::pair<Role, std::string>, int> persistent_;
+  std::map<Role, std::map<std::string, int>> persistent_;
   std::map<std::size_t, std::vector<int>> values_;  // per program: micro-batch, then value or form; -1: not yet
-  std::map<std::pair<int, std::string>, int> named_;
 };
 
 /// Appends the steps of one program and the edges between its streams: a step waits for the other streams' steps whose

@@ -125,8 +125,15 @@ class Pass {
     std::vector<std::string> names;  // persistent buffers that are gathered for it
   };
   std::vector<Run> runs_;
-  std::size_t gathered_ = 0;                                  // runs gathered so far
-  std::map<std::pair<std::size_t, std::string>, int> whole_;  // action, name -> buffer
+  std::size_t gathered_ = 0;  // runs gathered so far
+  struct Gathered {           // a persistent buffer that is gathered
+    int part;
+    Shape whole;
+    std::string rows;
+  };
+  Gathered const& gathered_of(std::string const& name);
+  std::map<std::string, Gathered> known_;          // by name
+  std::vector<std::map<std::string, int>> whole_;  // per action: name -> buffer
 
   std::vector<Bucket> buckets_;
   std::size_t next_bucket_ = 0;
