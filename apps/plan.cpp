@@ -48,6 +48,43 @@ ExitCode fit_run(config::RunConfig const& config, plan::Again const& again, Opti
   return ExitCode::ok;
 }
 
+/// The one JSON document; with `--print memory` also what other settings would need.
+nlohmann::ordered_json describe(plan::Plan const& plan, config::RunConfig const& config, plan::Graphs const& graphs,
+                                plan::Again const& again, Options const& o) {
+  auto const set = plan::lower(plan, static_cast<int>(o.rank));
+  nlohmann::ordered_json programs = nlohmann::ordered_json::array();
+  for (auto const& p : set.shape->programs) programs.push_back({{"name", p.name}, {"steps", p.steps.size()}});
+  auto const predicted = plan::predict(plan, plan::assumed_machine(plan));
+  std::int64_t parameters = 0;
+  for (int const id : graphs.train.parameters()) parameters += graphs.train.value(id).spec.count();
+  nlohmann::ordered_json result{{"ranks", o.ranks},
+                                {"dp", config.mesh.dp},
+                                {"tp", config.mesh.tp},
+                                {"pp", config.mesh.pp},
+                                {"micro_batches", config::micro_batches(config)},
+                                {"parameters", parameters},
+                                {"peak_bytes", plan::peak_bytes(plan)},
+                                {"predicted_step_s", static_cast<double>(predicted.step_ns) * 1e-9},
+                                {"predicted_naive_step_s", static_cast<double>(predicted.naive_ns) * 1e-9},
+                                {"predicted_bubble", predicted.bubble},
+                                {"plan_hash", hex(plan::hash(plan))},
+                                {"verified", true},
+                                {"programs", programs}};
+  if (o.print == "memory" && plan::is_cheap_again(plan)) {
+    for (auto const& l : plan::levers(config, again)) {
+      nlohmann::ordered_json row{{"setting", l.setting}};
+      if (l.refused.empty()) {
+        row["peak_bytes"] = l.peak_bytes;
+        row["predicted_step_s"] = static_cast<double>(l.step_ns) * 1e-9;
+      } else {
+        row["refused"] = l.refused;
+      }
+      result["settings"].push_back(row);
+    }
+  }
+  return result;
+}
+
 ExitCode plan_run(Program const& program, Options const& o) {
   auto const config = load_here(program, o.file, o.ranks);
   if (o.print == "config") {
@@ -73,26 +110,7 @@ ExitCode plan_run(Program const& program, Options const& o) {
   if (!o.fit.empty()) return fit_run(config, again, o);
   auto const plan = plan::make(graphs, config, o.ranks, machine_of(config), plan::Purpose::train);
   if (o.json) {
-    auto const set = plan::lower(*plan, static_cast<int>(o.rank));
-    nlohmann::ordered_json programs = nlohmann::ordered_json::array();
-    for (auto const& p : set.shape->programs) programs.push_back({{"name", p.name}, {"steps", p.steps.size()}});
-    auto const predicted = plan::predict(*plan, plan::assumed_machine(*plan));
-    std::int64_t parameters = 0;
-    for (int const id : graphs.train.parameters()) parameters += graphs.train.value(id).spec.count();
-    nlohmann::ordered_json const result{{"ranks", o.ranks},
-                                        {"dp", config.mesh.dp},
-                                        {"tp", config.mesh.tp},
-                                        {"pp", config.mesh.pp},
-                                        {"micro_batches", config::micro_batches(config)},
-                                        {"parameters", parameters},
-                                        {"peak_bytes", plan::peak_bytes(*plan)},
-                                        {"predicted_step_s", static_cast<double>(predicted.step_ns) * 1e-9},
-                                        {"predicted_naive_step_s", static_cast<double>(predicted.naive_ns) * 1e-9},
-                                        {"predicted_bubble", predicted.bubble},
-                                        {"plan_hash", hex(plan::hash(*plan))},
-                                        {"verified", true},
-                                        {"programs", programs}};
-    std::printf("%s\n", result.dump(2).c_str());
+    std::printf("%s\n", describe(*plan, config, graphs, again, o).dump(2).c_str());
   } else if (o.print == "program") {
     std::fputs(program::print(plan::lower(*plan, static_cast<int>(o.rank))).c_str(), stdout);
   } else if (o.print == "memory") {

@@ -34,19 +34,22 @@ struct Trial {
   std::int64_t peak_bytes = 0, step_ns = 0, steps = 0;
 };
 
-Trial try_out(RunConfig config, Again const& again) {
+/// @throws Error of the plan, where the setting is not possible.
+Trial plan_out(RunConfig config, Again const& again) {
   config.memory.limit = 0;
-  Trial t;
+  auto const plan = draft(again.graphs(config), config, again.world, again.machine(config), Purpose::train);
+  return {.peak_bytes = peak_bytes(*plan),
+          .step_ns = predict(*plan, assumed_machine(*plan)).step_ns,
+          .steps = steps_of(*plan)};
+}
+
+Trial try_out(RunConfig const& config, Again const& again) {
   try {
-    auto const plan = draft(again.graphs(config), config, again.world, again.machine(config), Purpose::train);
-    t.peak_bytes = peak_bytes(*plan);
-    t.step_ns = predict(*plan, assumed_machine(*plan)).step_ns;
-    t.steps = steps_of(*plan);
+    return plan_out(config, again);
   } catch (Error const& e) {
     if (e.exit_code() == ExitCode::internal) throw;
-    t.refused = text(e.info().subject, ": ", e.info().expected);
+    return {.refused = text(e.info().subject, ": ", e.info().expected)};
   }
-  return t;
 }
 
 std::string percent(std::int64_t now, std::int64_t before) {
@@ -63,14 +66,15 @@ class Search {
   Search(Again const& again, std::int64_t limit) : again_(again), limit_(limit) {}
 
   Fit run(RunConfig const& config) {
-    auto const as_it_is = measure(config, {});
+    auto const as_it_is = plan_out(config, again_);
+    consider(as_it_is, {});
     if (fits(as_it_is)) {
       Fit result = best_;
       result.largest_micro = largest_micro(config);
       result.tried = tried_;
       return result;
     }
-    if (as_it_is.steps > 0) budget_ = std::max<std::int64_t>(20, steps_of_a_fit / as_it_is.steps);
+    budget_ = std::max<std::int64_t>(20, steps_of_a_fit / as_it_is.steps);
     // Of settings the leanest together show whether those between are worth the time.
     if (leanest_fits(config, {})) {
       for (int n = 1; n <= most_changes && !found_; ++n) try_all(config, {}, n);
@@ -86,10 +90,11 @@ class Search {
 
   bool fits(Trial const& t) const { return t.refused.empty() && t.peak_bytes <= limit_; }
 
-  Trial measure(RunConfig const& config, Names const& names) {
+  void measure(RunConfig const& config, Names const& names) { consider(try_out(config, again_), names); }
+
+  void consider(Trial const& t, Names const& names) {
     ++tried_;
-    auto const t = try_out(config, again_);
-    if (!t.refused.empty()) return t;
+    if (!t.refused.empty()) return;
     if (leanest_.peak_bytes == 0 || t.peak_bytes < leanest_.peak_bytes) {
       leanest_ = {.changes = names, .peak_bytes = t.peak_bytes, .step_ns = t.step_ns};
     }
@@ -97,7 +102,6 @@ class Search {
       found_ = true;
       best_ = {.changes = names, .peak_bytes = t.peak_bytes, .step_ns = t.step_ns};
     }
-    return t;
   }
 
   std::int64_t largest_micro(RunConfig config) {
@@ -218,9 +222,11 @@ std::vector<Lever> levers(RunConfig const& config, Again const& again) {
   return all;
 }
 
+bool is_cheap_again(Plan const& planned) { return steps_of(planned) <= most_steps_of_levers; }
+
 std::string levers_text(Plan const& planned, RunConfig const& config, Again const& again) {
-  if (auto const steps = steps_of(planned); steps > most_steps_of_levers) {
-    return text("other settings: not planned, for this run's programs have ", steps, " steps (at most ",
+  if (!is_cheap_again(planned)) {
+    return text("other settings: not planned, for this run's programs have ", steps_of(planned), " steps (at most ",
                 most_steps_of_levers, "); try them one by one with --set\n");
   }
   auto const all = levers(config, again);

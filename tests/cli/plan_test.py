@@ -46,6 +46,9 @@ class Plan(Case):
         out = self.lamina("plan", "run.toml", "--ranks", "2", "--print", "memory").out
         for word in ("as it is", 'memory.recompute = "full"', "batch.micro = 1", "parallel.zero = 3", "bf16"):
             self.assertIn(word, out)
+        plan = self.lamina("plan", "run.toml", "--ranks", "2", "--print", "memory", "--json").json()
+        self.assertEqual(plan["settings"][0]["peak_bytes"], plan["peak_bytes"])
+        self.assertGreater(len(plan["settings"]), 6)
 
     def test_fit_says_what_fits(self):
         self.assertIn("fits as it is", self.lamina("plan", "run.toml", "--fit", "8GiB").out)

@@ -27,6 +27,8 @@ struct Lever {
 /// A training run as it is and with each memory lever of its own: recomputation, micro-batch size, sequence parallelism
 /// (tp > 1), ZeRO (dp > 1), bf16. Settings that are in force already are left out.
 std::vector<Lever> levers(config::RunConfig const& config, Again const& again);
+/// Small enough to be planned a dozen times in seconds.
+bool is_cheap_again(Plan const& planned);
 /// As a table. A run whose plans are too large to be made a dozen times gets a line that says so. @param planned the
 /// run as it is.
 std::string levers_text(Plan const& planned, config::RunConfig const& config, Again const& again);
@@ -43,7 +45,8 @@ struct Fit {
 /// dp, tp and pp. Among equally many changes that fit the one of the shortest predicted step is taken. What changes the
 /// result of the training (precision, batch.global) is left alone.
 /// @param limit bytes of a rank.
-/// @throws Error "plan.memory.fit" (exit 5) when nothing that was tried fits, with the leanest of these.
+/// @throws Error "plan.memory.fit" (exit 5) when nothing that was tried fits, with the leanest of these; what `make`
+/// throws where the run cannot be planned as it is.
 Fit fit(config::RunConfig const& config, Again const& again, std::int64_t limit);
 std::string to_text(Fit const& fit, std::int64_t limit);
 

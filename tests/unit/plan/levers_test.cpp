@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "lamina/base/units.hpp"
+#include "plan/detail/plan.hpp"
 #include "plan/detail/variants.hpp"
 #include "support/errors.hpp"
 #include "support/plan_cases.hpp"
@@ -80,6 +81,15 @@ TEST(Levers, that_are_not_possible_say_why) {
   EXPECT_THAT(levers_text(*plan, config, again), HasSubstr("not possible: pipeline.schedule = \"interleaved\""));
 }
 
+TEST(Levers, of_a_run_too_large_to_be_planned_often_are_left_out) {
+  PlanCase c{.micro = 1, .global = 1024, .layers = 2};
+  auto const plan =
+      draft(test::plan_graphs(c, Purpose::train), test::plan_config(c), 1, test::plan_machine(c), Purpose::train);
+  EXPECT_FALSE(is_cheap_again(*plan));
+  EXPECT_THAT(levers_text(*plan, test::plan_config(c), again_of(c)), HasSubstr("other settings: not planned"));
+  EXPECT_TRUE(is_cheap_again(*test::make_plan({})));
+}
+
 TEST(Fit, changes_nothing_that_fits_and_says_what_more_would) {
   auto const c = roomy();
   auto const f = fit(test::plan_config(c), again_of(c), std::int64_t{1} << 40);
@@ -137,6 +147,13 @@ TEST(Fit, fails_with_5_when_nothing_does) {
   EXPECT_EQ(exit_code_of(e.code), ExitCode::memory);
   EXPECT_THAT(e.found, HasSubstr("the leanest needs "));
   EXPECT_THAT(e.expected, HasSubstr("64.0 KiB"));
+}
+
+TEST(Fit, of_a_run_that_cannot_be_planned_is_that_run_s_error) {
+  PlanCase c{.world = 2};
+  c.tp = 2, c.heads = 3, c.hidden = 24;
+  EXPECT_EQ(test::error_of([&] { fit(test::plan_config(c), again_of(c), 1 << 30); }).code,
+            test::error_of([&] { test::make_plan(c); }).code);
 }
 
 TEST(Changes, are_those_that_the_run_can_make) {
