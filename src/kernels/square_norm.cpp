@@ -10,8 +10,6 @@ namespace lamina::kernels {
 namespace detail {
 namespace {
 
-typedef double Doubles __attribute__((vector_size(8 * lanes)));
-
 struct Partial {
   double sum = 0;
   std::int64_t bad = 0;

@@ -304,10 +304,15 @@ Kernel bind_head_loss_stats(Operands& o) {
 
 Kernel bind_head_loss_sum(Operands& o) {
   auto const x = o.in(), w = weight(o);
-  return o.always<k::head_loss_sum_exact>(k::Exact<k::HeadLossSumArgs>{
-      {.x = x, .w = w, .bias = o.in_if(o.flag("bias")), .max = o.in(), .sum = o.out(), .part = vocab_part(o, w)},
-      o.fixed_point(),
-      o.fixed_point("logits_")});
+  return o.always<k::head_loss_sum_exact>(k::Exact<k::HeadLossSumArgs>{{.x = x,
+                                                                        .w = w,
+                                                                        .bias = o.in_if(o.flag("bias")),
+                                                                        .max = o.in(),
+                                                                        .sum = o.out(),
+                                                                        .scratch = o.scratch(),
+                                                                        .part = vocab_part(o, w)},
+                                                                       o.fixed_point(),
+                                                                       o.fixed_point("logits_")});
 }
 
 Kernel bind_softmax_rescale(Operands& o) {

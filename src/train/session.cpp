@@ -86,8 +86,7 @@ Session::Session(config::RunConfig config, comm::Communicator world, Options con
           .fix = "start every rank with the same program, run file and --set options"});
   }
   resident_before_ = peak_resident_bytes();
-  executor_ = std::make_unique<runtime::Executor>(plan::lower(*plan_, world_.rank()), world_,
-                                                  runtime::ExecutorOptions{.reference_kernels = is_canonical()});
+  executor_ = std::make_unique<runtime::Executor>(plan::lower(*plan_, world_.rank()), world_);
   prefill_tokens_ = std::min(options.generate.chunk, config_.model.context);
   auto const& graph = main_graph(graphs_, options.purpose);
   for (int const id : graph.parameters()) {

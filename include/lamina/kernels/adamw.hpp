@@ -9,8 +9,8 @@ namespace lamina::kernels {
 /// torch.optim.AdamW computes it: g' = scale * g; p -= lr * weight_decay * p; m += (1 - beta1) (g' - m);
 /// v = beta2 v + (1 - beta2) g'^2; p -= lr / (1 - beta1^step) * m / (sqrt(v) / sqrt(1 - beta2^step) + eps).
 struct AdamWArgs {
-  TensorRef g;      ///< any shape, f32
-  TensorRef p;      ///< like g, updated
+  TensorRef g;      ///< any shape, f32 or f64
+  TensorRef p;      ///< f32 like g, updated
   TensorRef m;      ///< like g, updated
   TensorRef v;      ///< like g, updated
   TensorRef hyper;  ///< [4] f64 = {lr, step number from 1, gradient scale, 1 to skip the update}

@@ -5,7 +5,7 @@
 
 namespace lamina::kernels {
 
-/// y = a + b.
+/// y = a + b. Exact sums: all three f64.
 struct AddArgs {
   TensorRef a;  ///< any shape, f32
   TensorRef b;  ///< same shape, f32 or bf16

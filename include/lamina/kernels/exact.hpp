@@ -17,8 +17,8 @@
 /// multiple of a power of two before it is added, so that every order and every grouping gives the same bits (fixed
 /// point; Demmel and Nguyen, "Fast reproducible floating-point summation", 2013). Sums are f64, whose 53 bits hold them
 /// exactly within `FixedPoint::limit`; a sum beyond it is an error "kernels.exact.range" that names the value. NaN and
-/// infinity are passed on. Any number of threads; memory of their own beside the plan's: at most 12 MiB a rank and
-/// 128 KiB a thread.
+/// infinity are passed on. Any number of threads; memory of their own beside the plan's:
+/// 140 KiB a thread.
 namespace lamina::kernels {
 
 /// `y` is f64 [M dims, N dims]. bf16 x with f32 w rounds w to bf16 first, as `linear`.
@@ -43,11 +43,12 @@ void mse_exact(device::Stream& stream, Exact<MseArgs> const& a);
 /// sum[r] = sum over the words that are here of exp(logit - max[r]), max being that of the whole vocabulary. The second
 /// half of a softmax whose vocabulary may be cut.
 struct HeadLossSumArgs {
-  TensorRef x;     ///< [R dims, D] f32 or bf16
-  TensorRef w;     ///< [V, D] f32 or bf16, or the rows of `part`
-  TensorRef bias;  ///< [V] f32 like the rows of w, or absent
-  TensorRef max;   ///< [R dims] f32
-  TensorRef sum;   ///< [R dims] f64, overwritten
+  TensorRef x;        ///< [R dims, D] f32 or bf16
+  TensorRef w;        ///< [V, D] f32 or bf16, or the rows of `part`
+  TensorRef bias;     ///< [V] f32 like the rows of w, or absent
+  TensorRef max;      ///< [R dims] f32
+  TensorRef sum;      ///< [R dims] f64, overwritten
+  TensorRef scratch;  ///< u8, as planned for the op
   VocabPart part = {};
 };
 /// `sums` is the fixed point of the exponentials.

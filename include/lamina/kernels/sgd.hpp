@@ -8,8 +8,8 @@ namespace lamina::kernels {
 /// torch.optim.SGD: g' = scale * g + weight_decay * p; m = momentum * m + g' (m = g' in step 1, where m need not be
 /// set); p -= lr * m. With momentum 0, p -= lr * g' and m may be absent.
 struct SgdArgs {
-  TensorRef g;      ///< any shape, f32
-  TensorRef p;      ///< like g, updated
+  TensorRef g;      ///< any shape, f32 or f64
+  TensorRef p;      ///< f32 like g, updated
   TensorRef m;      ///< like g, updated; or absent when momentum is 0
   TensorRef hyper;  ///< [4] f64 = {lr, step number from 1, gradient scale, 1 to skip the update}
   double momentum = 0, weight_decay = 0;

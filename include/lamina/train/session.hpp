@@ -56,8 +56,6 @@ class Session {
   std::int64_t prefill_tokens() const { return prefill_tokens_; }
   /// Model flops of one token, forward and backward: 6 N + 6 L C T, see performance notes in perf/README.md.
   double flops_per_token() const;
-  /// Bitwise equal results on every mesh, by plain kernels and exact sums.
-  bool is_canonical() const { return config_.run.determinism == "canonical"; }
 
   /// Writes initial values: random, or from the weights `model.init` names; moments zero. Then refreshes working
   /// copies.

@@ -1,5 +1,6 @@
 #include "lamina/graph/ops/exact.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "graph/detail/check.hpp"
@@ -7,6 +8,18 @@
 namespace lamina::graph {
 
 using detail::Inputs;
+
+namespace {
+
+/// Logits in f64 and their gradient in f32 of as many rows at a time as there is room for.
+std::int64_t head_scratch(std::span<TensorSpec const> in) {
+  auto const rows = detail::without_last(in[0].shape).count(), words = in[1].shape[0];
+  auto const chunk = std::clamp<std::int64_t>((std::int64_t{1} << 20) / std::max<std::int64_t>(words, 1), 1,
+                                              std::max<std::int64_t>(rows, 1));
+  return 12 * chunk * words;
+}
+
+}  // namespace
 
 Exact::Exact(OpPtr op, ExactSums sums, unsigned outputs, ExactSums logits)
     : op_(std::move(op)), sums_(sums), outputs_(outputs), logits_(logits) {
@@ -30,6 +43,12 @@ std::vector<TensorSpec> Exact::infer(std::span<TensorSpec const> in) const {
   }
   return out;
 }
+
+std::int64_t Exact::scratch_bytes(std::span<TensorSpec const> in, int) const {
+  return logits_.limit > 0 ? head_scratch(in) : 0;
+}
+
+std::int64_t HeadLossSum::scratch_bytes(std::span<TensorSpec const> in, int) const { return head_scratch(in); }
 
 Attributes HeadLossSum::attributes() const {
   return {{"bias", std::int64_t{attrs_.bias}},

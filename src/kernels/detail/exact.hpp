@@ -76,7 +76,7 @@ struct ExactProduct {
 };
 void exact_product(ExactProduct const& p, Overflow& overflow);
 
-/// The part of `layer_norm_grad` that is a function of one row: dx.
-void layer_norm_grad_rows(LayerNormGradArgs const& a);
+/// The part of `layer_norm_grad` that is a function of one row: dx of rows [begin, end), by plain loops.
+void layer_norm_grad_rows(LayerNormGradArgs const& a, std::int64_t begin, std::int64_t end);
 
 }  // namespace lamina::kernels::detail

@@ -92,6 +92,19 @@ inline Floats load(Bf16 const* p, Part part) {
   return from_bf16(h);
 }
 
+/// Sums in f64, rounded to f32.
+typedef double Doubles __attribute__((vector_size(8 * lanes)));
+inline Floats load(double const* p, Full = {}) {
+  Doubles v;
+  std::memcpy(&v, p, sizeof v);
+  return __builtin_convertvector(v, Floats);
+}
+inline Floats load(double const* p, Part part) {
+  Doubles v{};
+  std::memcpy(&v, p, sizeof(double) * static_cast<unsigned>(part.count));
+  return __builtin_convertvector(v, Floats);
+}
+
 inline void store(float* p, Floats v, Full = {}) { std::memcpy(p, &v, sizeof v); }
 inline void store(Bf16* p, Floats v, Full = {}) {
   auto const h = to_bf16(v);

@@ -1,7 +1,6 @@
 // The head with a vocabulary that may be cut anywhere: logits are exact sums, as large as the rows of a chunk allow.
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "../detail/check.hpp"
 #include "../detail/element.hpp"
@@ -15,10 +14,8 @@ namespace {
 
 using detail::ExactProduct, detail::get, detail::Overflow, detail::put;
 
-constexpr std::int64_t most_logits = 1 << 20;  // at a time
-
 struct Head {
-  TensorRef x, w, bias;
+  TensorRef x, w, bias, scratch;
   VocabPart part;
   FixedPoint sums;
   std::string_view op;
@@ -27,8 +24,16 @@ struct Head {
   std::int64_t rows() const { return detail::rows_of(x); }
   std::int64_t words() const { return part.valid(w.spec.shape[0]); }  // those that are no padding
 
+  /// Rows at a time, whose logits and gradient are the scratch.
+  std::int64_t chunk() const {
+    constexpr std::int64_t most_logits = 1 << 20;
+    return std::clamp<std::int64_t>(most_logits / std::max<std::int64_t>(w.spec.shape[0], 1), 1, rows());
+  }
+  float* gradient() const { return reinterpret_cast<float*>(scratch.as<double>() + chunk() * words()); }
+
   void check() const {
     detail::Check const c{op};
+    c.scratch(scratch, 12 * chunk() * w.spec.shape[0]);
     c.dtype("x", x, {DType::f32, DType::bf16});
     c.dtype("w", w, {DType::f32, DType::bf16});
     c.ndim("w", w, 2);
@@ -40,21 +45,20 @@ struct Head {
   template <class F>
   void for_each_chunk(F const& f) const {
     auto const n = words(), d = model();
-    auto const chunk = std::clamp<std::int64_t>(most_logits / std::max<std::int64_t>(n, 1), 1, rows());
-    std::vector<double> logits(static_cast<std::size_t>(chunk * n));
+    auto* const logits = scratch.as<double>();
     Overflow overflow;
-    for (std::int64_t r = 0; r < rows(); r += chunk) {
-      auto const count = std::min(chunk, rows() - r);
+    for (std::int64_t r = 0; r < rows(); r += chunk()) {
+      auto const count = std::min(chunk(), rows() - r);
       detail::exact_product({.a = rows_of_x(r, count),
                              .b = {w, n, d, 1},
                              .k = d,
-                             .c = logits.data(),
+                             .c = logits,
                              .c_stride = n,
                              .start = bias ? bias.as<float>() : nullptr,
                              .sums = sums},
                             overflow);
       overflow.require(op, "a logit", sums);
-      f(r, count, logits.data());
+      f(r, count, logits);
     }
   }
   detail::Terms rows_of_x(std::int64_t first, std::int64_t count) const {
@@ -75,7 +79,7 @@ void for_each_row(std::int64_t rows, F const& f) {
 
 void head_loss_stats_exact(device::Stream& stream, Exact<HeadLossStatsArgs> const& e) {
   auto const& a = e.args;
-  Head const head{a.x, a.w, a.bias, a.part, e.logits, "head_loss_stats"};
+  Head const head{a.x, a.w, a.bias, a.scratch, a.part, e.logits, "head_loss_stats"};
   head.check();
   stream.wait();
   detail::require_targets({"head_loss_stats"}, a.targets, head.rows(), a.part.words(a.w.spec.shape[0]));
@@ -96,7 +100,7 @@ void head_loss_stats_exact(device::Stream& stream, Exact<HeadLossStatsArgs> cons
 
 void head_loss_sum_exact(device::Stream& stream, Exact<HeadLossSumArgs> const& e) {
   auto const& a = e.args;
-  Head const head{a.x, a.w, a.bias, a.part, e.logits, "head_loss_sum"};
+  Head const head{a.x, a.w, a.bias, a.scratch, a.part, e.logits, "head_loss_sum"};
   head.check();
   detail::Check const check{"head_loss_sum"};
   check.dtype("max", a.max, {DType::f32});
@@ -121,7 +125,7 @@ void head_loss_sum_exact(device::Stream& stream, Exact<HeadLossSumArgs> const& e
 
 void head_loss_grad_exact(device::Stream& stream, Exact<HeadLossGradArgs> const& e) {
   auto const& a = e.args;
-  Head const head{a.x, a.w, a.bias, a.part, e.logits, "head_loss_grad"};
+  Head const head{a.x, a.w, a.bias, a.scratch, a.part, e.logits, "head_loss_grad"};
   head.check();
   detail::Check const check{"head_loss_grad"};
   check.dtype("dx", a.dx, {DType::f64});
@@ -135,19 +139,17 @@ void head_loss_grad_exact(device::Stream& stream, Exact<HeadLossGradArgs> const&
   if (!(a.accumulate & 2)) zero(a.dw);  // the rows of padding too
   if (a.dbias && !(a.accumulate & 4)) zero(a.dbias);
   Overflow overflow;
-  std::vector<float> gradient;
+  auto* const gradient = head.gradient();
   head.for_each_chunk([&](std::int64_t first, std::int64_t rows, double const* logits) {
-    gradient.resize(static_cast<std::size_t>(rows * n));
     for_each_row(rows, [&](std::int64_t r) {
       auto const target = a.targets.as<std::int32_t>()[first + r];
       double const max = get(a.max, first + r), sum = get(a.sum, first + r);
       for (std::int64_t v = 0; v < n; ++v) {
         double const p = std::exp(logits[r * n + v] - max) / sum;
-        gradient[static_cast<std::size_t>(r * n + v)] =
-            target < 0 ? 0.f : static_cast<float>(p - (a.part.first + v == target ? 1 : 0));
+        gradient[r * n + v] = target < 0 ? 0.f : static_cast<float>(p - (a.part.first + v == target ? 1 : 0));
       }
     });
-    TensorRef const g{gradient.data(), {DType::f32, {rows, n}}};
+    TensorRef const g{gradient, {DType::f32, {rows, n}}};
     ExactProduct dx{.a = {g, rows, n, 1}, .b = {a.w, d, 1, d}, .k = n, .sums = e.sums};
     dx.c = a.dx.as<double>() + first * d, dx.c_stride = d;
     detail::exact_product(dx, overflow);

@@ -114,7 +114,8 @@ void layer_norm_grad_exact(device::Stream& stream, Exact<LayerNormGradArgs> cons
     put(a.dscale, d, dscale.value()), put(a.dshift, d, dshift.value());
   });
   overflow.require("layer_norm_grad", "dscale or dshift", e.sums);
-  detail::layer_norm_grad_rows(a);
+  detail::for_each_range(label, rows, 1,
+                         [&](std::int64_t begin, std::int64_t end) { detail::layer_norm_grad_rows(a, begin, end); });
 }
 
 void loss_sum_exact(device::Stream& stream, Exact<LossSumArgs> const& e) {

@@ -51,12 +51,12 @@ void layer_norm_grad_reference(LayerNormGradArgs const& a) {
     put_or_add(a.dscale, d, dscale, a.accumulate, 1);
     put_or_add(a.dshift, d, dshift, a.accumulate, 2);
   }
-  detail::layer_norm_grad_rows(a);
+  detail::layer_norm_grad_rows(a, 0, rows);
 }
 
-void detail::layer_norm_grad_rows(LayerNormGradArgs const& a) {
-  auto const columns = a.x.spec.shape.back(), rows = detail::rows_of(a.x);
-  for (std::int64_t r = 0; r < rows; ++r) {
+void detail::layer_norm_grad_rows(LayerNormGradArgs const& a, std::int64_t begin, std::int64_t end) {
+  auto const columns = a.x.spec.shape.back();
+  for (auto r = begin; r < end; ++r) {
     double mean_g = 0, mean_gx = 0;
     for (std::int64_t d = 0; d < columns; ++d) {
       auto const g = get(a.dy, r * columns + d) * get(a.scale, d);

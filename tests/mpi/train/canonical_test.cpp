@@ -136,6 +136,18 @@ TEST(CanonicalMode, gives_the_same_bits_in_bf16_too) {
   if (!one.losses.empty()) expect_equal_bits(some, one);
 }
 
+TEST(CanonicalMode, is_needed_for_that) {
+  auto const plain = test::combined_run();
+  auto config = plain;
+  config.mesh.tp = 2;
+  auto const one = train(plain, 1);
+  auto const some = train(config, 2);
+  if (one.losses.empty()) return;
+  EXPECT_NE(difference(some.losses, one.losses), "");
+  auto const name = "blocks.0.mlp.fc.weight";
+  EXPECT_NE(difference(some.tensors.at(Role::parameter).at(name), one.tensors.at(Role::parameter).at(name)), "");
+}
+
 TEST(CanonicalMode, stays_near_the_normal_one) {
   auto canonical = test::combined_run();
   auto normal = canonical;
@@ -146,7 +158,7 @@ TEST(CanonicalMode, stays_near_the_normal_one) {
     EXPECT_NEAR(a.norms[i] / b.norms[i], 1, 1e-3) << "step " << i + 1;
   }
   if (a.losses.empty()) return;
-  EXPECT_LT(a.losses.back(), 0.9 * a.losses.front());
+  EXPECT_LT(a.losses.back(), 0.95 * a.losses.front());
 }
 
 }  // namespace

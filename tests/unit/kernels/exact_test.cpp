@@ -163,6 +163,7 @@ struct HeadResult {
 
 HeadResult head(Head& h, std::int64_t ranks) {
   device::Stream stream;
+  Tensor scratch(DType::u8, {12 * h.rows * h.vocab});
   Shape const rows{1, h.rows};
   HeadResult r{Tensor(f32, rows),         zeros(rows),     zeros(rows), zeros({1, h.rows, h.model}),
                zeros({h.vocab, h.model}), zeros({h.vocab})};
@@ -190,7 +191,7 @@ HeadResult head(Head& h, std::int64_t ranks) {
                                              .max = max,
                                              .sum = sum,
                                              .target = target,
-                                             .scratch = {},
+                                             .scratch = scratch,
                                              .part = p.part},
                                             {},
                                             sums});
@@ -202,7 +203,9 @@ HeadResult head(Head& h, std::int64_t ranks) {
   for (auto& p : parts) {
     Tensor sum(f64, rows);
     kernels::head_loss_sum_exact(
-        stream, {{.x = h.x, .w = p.w, .bias = p.bias, .max = r.max, .sum = sum, .part = p.part}, words, sums});
+        stream, {{.x = h.x, .w = p.w, .bias = p.bias, .max = r.max, .sum = sum, .scratch = scratch, .part = p.part},
+                 words,
+                 sums});
     r.sum = sum_of(r.sum, sum);
   }
   Tensor sum(f32, rows);
@@ -219,7 +222,7 @@ HeadResult head(Head& h, std::int64_t ranks) {
                                             .dx = dx,
                                             .dw = dw,
                                             .dbias = dbias,
-                                            .scratch = {},
+                                            .scratch = scratch,
                                             .part = p.part},
                                            sums,
                                            sums});

@@ -25,6 +25,7 @@ class Exact final : public Op {
   std::vector<TensorSpec> infer(std::span<TensorSpec const> in) const override;
   ShardRule shard_rule() const override { return op_->shard_rule(); }
   Cost cost(std::span<TensorSpec const> in) const override { return op_->cost(in); }
+  std::int64_t scratch_bytes(std::span<TensorSpec const> in, int threads) const override;
   bool accumulates(int output) const override { return op_->accumulates(output); }
   int overwrites(int output) const override { return op_->overwrites(output); }
   bool is_weight(int input) const override { return op_->is_weight(input); }
@@ -53,6 +54,7 @@ class HeadLossSum final : public Op {
   std::vector<TensorSpec> infer(std::span<TensorSpec const> in) const override;
   ShardRule shard_rule() const override { return {attrs_.bias ? "*d!,vd,v,* -> *" : "*d!,vd,* -> *"}; }
   Cost cost(std::span<TensorSpec const> in) const override;
+  std::int64_t scratch_bytes(std::span<TensorSpec const> in, int threads) const override;
   bool is_weight(int input) const override { return input == 1; }
 
  private:
