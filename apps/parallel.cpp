@@ -97,9 +97,9 @@ ExitCode run_parallel(Program const& program, std::int64_t asked_threads, std::s
     code = e.exit_code();
     message = e.what();
   } catch (std::exception const& e) {
-    code = ExitCode::internal;
-    message =
-        text("error[app.internal]: ", e.what(), "\n  this is a bug in Lamina: please report it with the command line");
+    auto const error = train::as_error(e);
+    code = error.exit_code();
+    message = error.what();
   }
   return train::leave(parallel.exits, code, message);
 }

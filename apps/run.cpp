@@ -109,9 +109,9 @@ int run(int argument_count, char** arguments, std::vector<models::Registration> 
     log::error(e.what());
     return static_cast<int>(e.exit_code());
   } catch (std::exception const& e) {
-    log::error(
-        text("error[app.internal]: ", e.what(), "\n  this is a bug in Lamina: please report it with the command line"));
-    return static_cast<int>(ExitCode::internal);
+    auto const error = train::as_error(e);
+    log::error(error.what());
+    return static_cast<int>(error.exit_code());
   }
 }
 

@@ -10,7 +10,7 @@ namespace lamina {
 namespace {
 
 // Longest prefix wins. What a user can fix in the run file is `usage`.
-constexpr std::array<std::pair<std::string_view, ExitCode>, 35> exit_codes{{
+constexpr std::array<std::pair<std::string_view, ExitCode>, 36> exit_codes{{
     {"app.", ExitCode::usage},
     {"base.fault.", ExitCode::usage},
     {"base.units.", ExitCode::usage},
@@ -41,6 +41,7 @@ constexpr std::array<std::pair<std::string_view, ExitCode>, 35> exit_codes{{
     {"runtime.watchdog.", ExitCode::peer_lost},
     {"tensor.shape.", ExitCode::usage},
     {"train.environment.", ExitCode::environment},
+    {"train.memory.", ExitCode::memory},
     {"train.numerics.", ExitCode::numerical},
     {"train.resume.", ExitCode::bad_input},
     {"train.run_dir.", ExitCode::environment},

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <new>
+#include <system_error>
 
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
@@ -41,8 +43,8 @@ std::int64_t file_number(std::string const& path) {
 
 /// The tightest memory limit of the control groups that this process is in, of versions 1 and 2.
 std::int64_t cgroup_memory_bytes() {
-  auto least = std::min(file_number("/sys/fs/cgroup/memory.max"),
-                        file_number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+  auto least =
+      std::min(file_number("/sys/fs/cgroup/memory.max"), file_number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
   std::ifstream in("/proc/self/cgroup");
   for (std::string line; std::getline(in, line);) {  // "<number>:<controllers, none in version 2>:<path>"
     auto const fields = split(line, ':');
@@ -65,11 +67,14 @@ std::int64_t status_bytes(std::string_view name) {
   return 0;
 }
 
-/// What a limit of this process leaves beside what it has taken already.
+// What a process with a rlimit takes beside its arenas once the plan is made.
+constexpr std::int64_t reserve = std::int64_t{32} << 20;
+
+/// What a limit of this process leaves beside what it has taken already and the reserve.
 std::int64_t left_of(decltype(RLIMIT_AS) resource, std::string_view taken) {
   struct rlimit limit {};
   if (::getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return INT64_MAX;
-  return std::max<std::int64_t>(1, static_cast<std::int64_t>(limit.rlim_cur) - status_bytes(taken));
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(limit.rlim_cur) - status_bytes(taken) - reserve);
 }
 
 }  // namespace
@@ -189,6 +194,26 @@ std::int64_t usable_memory_bytes(std::int64_t ranks_here) {
   auto const machine = static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
   auto const shared = std::min(machine, cgroup_memory_bytes()) / ranks_here;
   return std::min({shared, left_of(RLIMIT_AS, "VmSize:"), left_of(RLIMIT_DATA, "VmData:")});
+}
+
+Error as_error(std::exception const& e) {
+  auto const* refused = dynamic_cast<std::system_error const*>(&e);
+  bool const exhausted = dynamic_cast<std::bad_alloc const*>(&e) != nullptr ||
+                         (refused != nullptr && (refused->code() == std::errc::resource_unavailable_try_again ||
+                                                 refused->code() == std::errc::not_enough_memory));
+  if (exhausted) {
+    return Error({.code = "train.memory.exhausted",
+                  .subject = "the system refused memory or a thread",
+                  .found = e.what(),
+                  .expected = "room for threads, libraries and files beside what is planned",
+                  .fix = "raise the limit (ulimit -d, -v, -u, cgroup), or plan for less: more ranks, memory.recompute, "
+                         "a smaller batch.micro"});
+  }
+  return Error({.code = "app.internal",
+                .subject = e.what(),
+                .found = "an exception that nothing expects",
+                .expected = "an error that says what to do",
+                .fix = "this is a bug in Lamina: please report it with the command line"});
 }
 
 }  // namespace lamina::train

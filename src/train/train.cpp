@@ -312,7 +312,7 @@ ExitCode Loop::run() {
     failed(e.exit_code(), text(e.info().code, ": ", e.info().subject, ": ", e.info().found));
     throw;
   } catch (std::exception const& e) {
-    failed(ExitCode::internal, e.what());
+    failed(as_error(e).exit_code(), e.what());
     throw;
   }
 }

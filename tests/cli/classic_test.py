@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import re
 import tomllib
 import unittest
 
@@ -38,6 +39,19 @@ threads = 1
 """
 
 
+def table(out, title):
+    """Rows below the line that begins with `title`, by column; columns are two or more blanks apart."""
+    lines = out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(title))
+    columns = re.split(r"\s{2,}", lines[start + 1].strip())
+    rows = []
+    for line in lines[start + 2:]:
+        if not line.startswith("  "):
+            break
+        rows.append(dict(zip(columns, re.split(r"\s{2,}", line.strip()))))
+    return rows
+
+
 class Classic(Case):
     def setUp(self):
         super().setUp()
@@ -67,7 +81,7 @@ class Classic(Case):
         steps = ("--steps", "8")
         for names in (("linear_data_parallel",), ("linear_columns", "linear_rows")):
             one = self.train(names[0], "one" + names[0], *steps, *ONE_RANK)
-            self.assertLess(one[-1], 0.9 * one[0])
+            self.assertLess(one[-1], 0.95 * one[0])
             for name in names:
                 with self.subTest(name):
                     self.expect_equal(self.train(name, name, *steps, "--ranks", "2"), one, name)
@@ -89,13 +103,36 @@ class Classic(Case):
 
     def test_the_large_example_is_planned_as_it_stands(self):
         file = CLASSIC / "large.toml"
+        self.assertEqual(self.lamina("plan", file, "--ranks", "2", "--json").json()["parameters"], 809_321_296)
+        out = self.lamina("plan", file, "--ranks", "2").out
+        layers = table(out, "layers of forward_backward")
+        self.assertEqual(sum(int(row["parameters"]) for row in layers), 809_321_296)
+        self.assertEqual((layers[0]["layer"], layers[-1]["layer"]), ("embed", "head"))
+        # Two stages, one behind the other: the head weighs as much as four layers, the embedding nothing.
+        stages = [int(row["stage"]) for row in layers]
+        self.assertEqual(stages, sorted(stages))
+        self.assertEqual([row["ranks"] for row in layers], [str(s) for s in stages])
+        self.assertEqual(stages.count(0), 28, stages)
+        # A step sends four micro-batches of [1, 512, 2048] f32 there, and their gradients back.
+        links = {row["link"]: row for row in table(out, "bytes over each link")}
+        for link in ("pp.0>1", "pp.1>0"):
+            self.assertEqual((links[link]["what"], int(links[link]["bytes of all"])), ("send", 4 * 512 * 2048 * 4))
         peaks = {}
-        for recompute in ("none", "full"):
-            ...
+        for recompute in ("none", "selective", "full"):
+            out = self.lamina("plan", file, "--ranks", "2", "--set", f"memory.recompute={recompute}").out
+            kinds = table(out, "memory by kind of rank")
+            self.assertEqual([row["pp"] for row in kinds], ["0", "1"])
+            peaks[recompute] = [int(row["peak"].split()[0]) for row in kinds]
+            # Parameters, gradients and two moments, of which each rank has its stage's.
+            self.assertGreater(sum(peaks[recompute]), 16 * 809_321_296)
+        for rank in (0, 1):
+            self.assertLess(peaks["full"][rank], peaks["selective"][rank])
+            self.assertLess(peaks["selective"][rank], peaks["none"][rank])
 
     def test_the_large_example_on_a_small_scale_learns_on_two_ranks(self):
-        one = self.train("large_scaled_down", "one", *ONE_RANK)
-        two = self.train("large_scaled_down", "two", "--ranks", "2")
+        steps = ("--steps", "15")
+        one = self.train("large_scaled_down", "one", *steps, *ONE_RANK)
+        two = self.train("large_scaled_down", "two", *steps, "--ranks", "2")
         self.expect_equal(two, one, "large_scaled_down")
         self.assertLess(two[-1], 0.8 * two[0])
 

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <string>
 #include <vector>
 
+#include "lamina/base/error.hpp"
 #include "lamina/comm/communicator.hpp"
 
 /// What a process finds around it: CPU, launcher, cores, nodes.
@@ -51,6 +53,11 @@ std::string describe(World const& world, Threads const& threads);
 std::int64_t peak_resident_bytes();
 /// Memory that this process may take, bytes: its share of the machine or of its cgroup among the ranks that run here, and
 /// no more than the rlimits of addresses and of data (`ulimit -v`, `ulimit -d`) leave beside what it has already.
+/// A reserve is kept of these for what is no part of a plan: stacks of threads, libraries, files.
 std::int64_t usable_memory_bytes(std::int64_t ranks_here = 1);
+
+/// What somebody else threw, as an Error: "train.memory.exhausted" (exit 5) where the system refused memory or a thread,
+/// "app.internal" (exit 70) otherwise.
+Error as_error(std::exception const& e);
 
 }  // namespace lamina::train
