@@ -133,7 +133,10 @@ std::string layers_text(Plan const& plan, Part const& part) {
     rows.push_back({layer, spec, text(parameters.at(layer)), "cpu", text(stage),
                     ranks[plan.at[static_cast<std::size_t>(stage)]], layout, text(leaving[layer])});
   }
-  return text("layers of ", part.program, " (shapes of one rank, one micro-batch)\n", table(rows));
+  std::int64_t all = 0;
+  for (int const id : part.graph.parameters()) all += part.graph.value(id).spec.count();
+  return text("layers of ", part.program, ": ", all, " parameters (shapes of one rank, one micro-batch)\n",
+              table(rows));
 }
 
 }  // namespace lamina::plan

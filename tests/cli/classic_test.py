@@ -105,7 +105,7 @@ class Classic(Case):
         file = CLASSIC / "large.toml"
         self.assertEqual(self.lamina("plan", file, "--ranks", "2", "--json").json()["parameters"], 809_321_296)
         out = self.lamina("plan", file, "--ranks", "2").out
-        layers = table(out, "layers of forward_backward")
+        layers = table(out, "layers of forward_backward: 809321296 parameters")
         self.assertEqual(sum(int(row["parameters"]) for row in layers), 809_321_296)
         self.assertEqual((layers[0]["layer"], layers[-1]["layer"]), ("embed", "head"))
         # Two stages, one behind the other: the head weighs as much as four layers, the embedding nothing.
