@@ -75,7 +75,7 @@ CanonicalSums canonical_sums(CanonicalSizes const& s) {
       // Gradients are those of the sum over tokens; 8 is a large one of a token.
       .parameter_gradient = sums(std::min(40, digits - 3 - tokens), s.terms_of_gradient),
       .exponentials = sums(std::min(40, digits - 1 - bits_for(s.vocab)), 1),  // at most one per word
-      .loss = sums(std::min(32, digits - 7 - tokens), s.terms_of_gradient),
+      .loss = sums(std::min(30, digits - 16 - tokens), s.terms_of_gradient),  // and of an evaluation
   };
 }
 
