@@ -129,6 +129,9 @@ bool Loop::start_or_resume() {
     log::info(session_->parameter_count(), " parameters, ", config::micro_batches(config_), " x ", config_.batch.micro,
               " samples per replica and step, planned peak ", human_bytes(plan::peak_bytes(session_->plan())),
               " a rank");
+    if (config_.run.determinism == "canonical") {
+      log::info("run.determinism = \"canonical\": the same bits on every mesh, in steps of about ten times as long");
+    }
   }
   auto const found = session_->load(config_.run.dir, -1);
   if (lead()) {
