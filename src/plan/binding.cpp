@@ -58,7 +58,9 @@ program::Binding Plan::binding(int rank) const {
     return buffer.role == Role::parameter || buffer.role == Role::gradient || buffer.role == Role::moment1 ||
            buffer.role == Role::moment2;
   };
-  auto const last = std::find_if(shape.buffers.rbegin(), shape.buffers.rend(), is_held).base();  // few among thousands
+  // Persistent buffers come first, some hundreds before thousands of others.
+  auto const last = std::find_if(shape.buffers.begin(), shape.buffers.end(),
+                                 [](program::Buffer const& buffer) { return buffer.program >= 0; });
   bool any = false;
   for (auto each = shape.buffers.begin(); each != last; ++each) {
     auto const& buffer = *each;
