@@ -10,8 +10,9 @@ namespace lamina {
 namespace {
 
 // Longest prefix wins. What a user can fix in the run file is `usage`.
-constexpr std::array<std::pair<std::string_view, ExitCode>, 36> exit_codes{{
+constexpr std::array<std::pair<std::string_view, ExitCode>, 37> exit_codes{{
     {"app.", ExitCode::usage},
+    {"app.internal", ExitCode::internal},
     {"base.fault.", ExitCode::usage},
     {"base.units.", ExitCode::usage},
     {"bench.", ExitCode::usage},

@@ -50,7 +50,7 @@ std::int64_t cgroup_memory_bytes() {
     auto const fields = split(line, ':');
     if (fields.size() != 3 || (!fields[1].empty() && fields[1] != "memory")) continue;
     bool const second = fields[1].empty();
-    for (auto path = fields[2]; path.size() > 1; path.resize(path.rfind('/'))) {
+    for (auto path = fields[2]; path.size() > 1 && path[0] == '/'; path.resize(path.rfind('/'))) {
       least = std::min(least, file_number(second ? text("/sys/fs/cgroup", path, "/memory.max")
                                                  : text("/sys/fs/cgroup/memory", path, "/memory.limit_in_bytes")));
     }
