@@ -30,38 +30,45 @@ struct Room {
   alignas(64) std::array<double, static_cast<std::size_t>(block* block)> sums;
 };
 
-double as_bf16(float x) {
+float as_bf16(float x) {
   auto u = std::bit_cast<std::uint32_t>(x);
   if (x != x) return x;
   u = (u + 0x7fffu + ((u >> 16) & 1u)) & 0xffff0000u;
   return std::bit_cast<float>(u);
 }
 
-double read(Terms const& t, std::int64_t i) {
-  if (t.of.spec.dtype == DType::bf16) return to_float(Bf16{t.of.as<std::uint16_t>()[i]});
-  float const x = t.of.as<float>()[i];
-  return t.to_bf16 ? as_bf16(x) : x;
+/// `value(element)` as a float.
+template <class T, class Value>
+double pack_as(Terms const& t, std::int64_t first, std::int64_t k, std::int64_t count, Packed& out,
+               Value const& value) {
+  auto const* const from = t.of.as<T>() + first * t.row_stride + k * t.k_stride;
+  auto const rows = std::min(block, t.rows - first), padded = (count + width - 1) / width * width;
+  std::uint32_t largest = 0;  // sizes compare like their bits, and NaN is the largest
+  auto const put = [&](std::int64_t r, std::int64_t i) {
+    float const x = value(from[r * t.row_stride + i * t.k_stride]);
+    out[static_cast<std::size_t>(r * depth + i)] = x;
+    largest = std::max(largest, std::bit_cast<std::uint32_t>(x) & 0x7fffffffu);
+  };
+  if (t.row_stride == 1) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      for (std::int64_t r = 0; r < rows; ++r) put(r, i);
+    }
+  } else {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t i = 0; i < count; ++i) put(r, i);
+    }
+  }
+  for (std::int64_t r = 0; r < block; ++r) {
+    std::fill(out.begin() + r * depth + (r < rows ? count : 0), out.begin() + r * depth + padded, 0.0);
+  }
+  return std::bit_cast<float>(largest);
 }
 
 /// Terms [k, k + count) of rows [first, first + block). Returns the largest size, NaN when one is NaN.
 double pack(Terms const& t, std::int64_t first, std::int64_t k, std::int64_t count, Packed& out) {
-  double largest = 0;
-  auto const padded = (count + width - 1) / width * width;
-  for (std::int64_t r = 0; r < block; ++r) {
-    auto* const to = out.data() + r * depth;
-    std::int64_t i = 0;
-    if (first + r < t.rows) {
-      auto const from = (first + r) * t.row_stride + k * t.k_stride;
-      for (; i < count; ++i) {
-        double const x = read(t, from + i * t.k_stride), size = std::abs(x);
-        to[i] = x;
-        if (!(size <= largest)) largest = size;
-        if (size != size) largest = size;
-      }
-    }
-    for (; i < padded; ++i) to[i] = 0;
-  }
-  return largest;
+  if (t.of.spec.dtype == DType::bf16) return pack_as<Bf16>(t, first, k, count, out, [](Bf16 x) { return to_float(x); });
+  if (t.to_bf16) return pack_as<float>(t, first, k, count, out, as_bf16);
+  return pack_as<float>(t, first, k, count, out, [](float x) { return x; });
 }
 
 Doubles load(double const* p) {
