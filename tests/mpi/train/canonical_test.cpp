@@ -37,12 +37,17 @@ struct Outcome {
 
 constexpr int steps = 4;
 
+std::shared_ptr<data::Source const> source_of(config::RunConfig const& config) {
+  if (config.model.kind == "layers") return train::open_data(config).train;
+  return std::make_shared<test::FormulaTokens const>(23, config.model.context, config.model.vocab);
+}
+
 /// On a rank outside of the group: nothing.
 Outcome train(config::RunConfig const& config, int ranks, int count = steps) {
   Outcome result;
   if (auto const group = test::first_ranks(ranks)) {
-    test::FormulaTokens const source(23, config.model.context, config.model.vocab);
-    test::TrainRun run(config, group, source);
+    auto const source = source_of(config);
+    test::TrainRun run(config, group, *source);
     for (int i = 0; i < count; ++i) {
       auto const r = run.step();
       result.losses.push_back(r.loss), result.norms.push_back(r.grad_norm);
@@ -112,6 +117,7 @@ TEST_P(Canonical, gives_the_bits_of_one_rank) {
   auto const& c = GetParam();
   auto plain = test::combined_run();
   plain.run.determinism = "canonical";
+  if (std::getenv("LAMINA_COMPUTE") != nullptr) plain.precision.compute = std::getenv("LAMINA_COMPUTE");
   c.model(plain);
   auto config = plain;
   plain.batch.micro = plain.batch.global;
@@ -134,6 +140,34 @@ TEST(CanonicalMode, gives_the_same_bits_in_bf16_too) {
   auto const one = train(plain, 1);
   auto const some = train(config, 8);
   if (!one.losses.empty()) expect_equal_bits(some, one);
+}
+
+TEST(CanonicalMode, gives_the_same_bits_for_networks_of_layers) {
+  for (std::string const loss : {"cross_entropy", "mse"}) {
+    config::RunConfig plain;
+    plain.run.dir = "unused", plain.run.determinism = "canonical";
+    plain.model.kind = "layers", plain.model.loss = loss, plain.model.input = {13};
+    plain.model.network = {
+        {.op = "linear", .name = "a", .out = 36}, {.op = "relu", .name = "b"}, {.op = "layer_norm", .name = "c"},
+        {.op = "linear", .name = "d", .out = 12}, {.op = "gelu", .name = "e"}, {.op = "linear", .name = "f", .out = 6}};
+    plain.data.kind = "synthetic", plain.batch.global = 12, plain.batch.micro = 12, plain.optimizer.lr = 1e-2;
+    plain.memory.limit = std::int64_t{1} << 28;
+    auto const one = train(plain, 1);
+    auto const compare = [&](std::string const& name, int ranks, auto const& change) {
+      auto config = plain;
+      config.batch.micro = 2;
+      change(config);
+      auto const some = train(config, ranks);
+      SCOPED_TRACE(loss + ", " + name);
+      if (!one.losses.empty()) expect_equal_bits(some, one);
+    };
+    compare("rows", 2, [](auto& c) {
+      c.mesh.tp = 2, c.parallel.split = {{{"a"}, "out"}, {{"d"}, "in"}, {{"f"}, "none"}};
+    });
+    compare("columns", 3, [](auto& c) { c.mesh.tp = 3, c.parallel.split = {{{"a", "d"}, "out"}, {{"f"}, "in"}}; });
+    compare("replicas", 3, [](auto& c) { c.mesh.dp = 3, c.parallel.zero = 2; });
+    compare("stages", 4, [](auto& c) { c.mesh.dp = 2, c.mesh.pp = 2, c.pipeline.schedule = "gpipe"; });
+  }
 }
 
 TEST(CanonicalMode, is_needed_for_that) {
