@@ -91,7 +91,7 @@ inline void whole_tokens(config::RunConfig& c) { c.parallel.sequence_parallel = 
 inline void dropout(config::RunConfig& c) { c.model.dropout = 0.1; }
 inline void prime_layers(config::RunConfig& c) { c.model.layers = 5; }
 inline void large_vocab(config::RunConfig& c) {
-  c.model.vocab = 50257, c.model.hidden = 128, c.model.ff = 256, c.model.layers = 1;
+  c.model.vocab = 50257, c.model.hidden = 128, c.model.ff = 256, c.model.layers = 1, c.optimizer.lr = 3e-3;
 }
 template <class... F>
 auto all(F... f) {

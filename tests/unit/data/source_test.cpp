@@ -45,7 +45,7 @@ class Samples : public ::testing::Test {
 };
 
 TEST_F(Samples, of_a_small_file_have_every_token_checked_when_they_are_opened) {
-  auto const error = error_of([&] { open(shard(1000, 500), 9, 11); });
+  auto const error = error_of([&] { open(shard(1000, 500), {.tokens = 9, .vocab = 11}); });
   EXPECT_EQ(error.code, "data.tokens.range");
   EXPECT_NE(error.subject.find("shard.bin', offset 1000"), std::string::npos) << error.subject;
 }
@@ -53,33 +53,36 @@ TEST_F(Samples, of_a_small_file_have_every_token_checked_when_they_are_opened) {
 TEST_F(Samples, of_a_large_file_have_both_ends_checked_when_they_are_opened) {
   CheckLimits const limits{.whole_bytes = 1999, .end_bytes = 200};
   for (std::size_t const bad : {0, 99, 900, 999}) {
-    auto const error = error_of([&] { open(shard(1000, bad), 9, 11, limits); });
+    auto const error = error_of([&] { open(shard(1000, bad), {.tokens = 9, .vocab = 11}, limits); });
     EXPECT_EQ(error.code, "data.tokens.range");
     EXPECT_NE(error.subject.find("offset " + std::to_string(2 * bad)), std::string::npos) << error.subject;
   }
-  for (std::size_t const bad : {100, 899}) EXPECT_NO_THROW(open(shard(1000, bad), 9, 11, limits)) << bad;
+  for (std::size_t const bad : {100, 899})
+    EXPECT_NO_THROW(open(shard(1000, bad), {.tokens = 9, .vocab = 11}, limits)) << bad;
   // Ends that meet are the whole file.
-  EXPECT_EQ(error_of([&] { open(shard(1000, 500), 9, 11, {.whole_bytes = 0, .end_bytes = 1000}); }).code,
-            "data.tokens.range");
+  EXPECT_EQ(
+      error_of([&] { open(shard(1000, 500), {.tokens = 9, .vocab = 11}, {.whole_bytes = 0, .end_bytes = 1000}); }).code,
+      "data.tokens.range");
 }
 
 TEST_F(Samples, of_a_large_file_refuse_a_bad_token_in_its_middle_whenever_it_is_met) {
-  auto const sources = open(shard(1000, 500), 10, 11, {.whole_bytes = 0, .end_bytes = 100});
+  auto const sources = open(shard(1000, 500), {.tokens = 10, .vocab = 11}, {.whole_bytes = 0, .end_bytes = 100});
+  auto const& source = dynamic_cast<TokenSource const&>(*sources.train);
   std::vector<std::int32_t> inputs(20), targets(20);
   // Token 500 is the last target of sample 49 and the first input of sample 50.
-  for (std::int64_t const sample : {48, 51})
-    EXPECT_NO_THROW(sources.train->read(sample, inputs.data(), targets.data()));
+  for (std::int64_t const sample : {48, 51}) EXPECT_NO_THROW(source.read(sample, inputs.data(), targets.data()));
   for (std::int64_t const sample : {49, 50}) {
-    auto const error = error_of([&] { sources.train->read(sample, inputs.data(), targets.data()); });
+    auto const error = error_of([&] { source.read(sample, inputs.data(), targets.data()); });
     EXPECT_EQ(exit_code_of(error.code), ExitCode::bad_input);
     EXPECT_NE(error.subject.find("shard.bin', offset 1000"), std::string::npos) << error.subject;
     EXPECT_NE(error.found.find("999"), std::string::npos);
   }
   // Two samples a step: steps 1 to 24 are good, and prefetching step 25 spoils none of them.
-  Feeder feeder(*sources.train, Portion::even(2, 2, 0, 1), 2, false, 1);
-  for (std::int64_t step = 1; step <= 24; ++step) EXPECT_NO_THROW(feeder.read(step, 0, inputs, targets)) << step;
+  std::vector<void*> const to{inputs.data(), targets.data()};
+  Feeder feeder(source, Portion::even(2, 2, 0, 1), 2, false, 1);
+  for (std::int64_t step = 1; step <= 24; ++step) EXPECT_NO_THROW(feeder.read(step, 0, to)) << step;
   for (int again = 0; again < 2; ++again) {
-    EXPECT_EQ(error_of([&] { feeder.read(25, 0, inputs, targets); }).code, "data.tokens.range");
+    EXPECT_EQ(error_of([&] { feeder.read(25, 0, to); }).code, "data.tokens.range");
   }
 }
 
@@ -87,7 +90,7 @@ TEST_F(Samples, of_megatron_listed_by_both_names_count_once) {
   write_pair("x"), write_pair("y");
   auto const samples = [&](std::vector<std::string> names) {
     for (auto& name : names) name = dir_ / name;
-    return open(tokens(std::move(names)), 4, 11).train->samples();
+    return open(tokens(std::move(names)), {.tokens = 4, .vocab = 11}).train->samples();
   };
   EXPECT_EQ(samples({"x.bin"}), 2);
   EXPECT_EQ(samples({"x.idx"}), 2);

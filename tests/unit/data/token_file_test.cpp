@@ -192,7 +192,7 @@ TEST_F(TokenFiles, of_names_that_look_like_patterns_are_taken_as_they_are) {
   config::Data config;
   config.kind = "tokens";
   config.train = {test::write_file(dir_ / "a [1]*/x{2}.bin", raw(seven_))};
-  EXPECT_EQ(open(config, 3, 0).train->samples(), 2);
+  EXPECT_EQ(open(config, {.tokens = 3}).train->samples(), 2);
 }
 
 TEST_F(TokenFiles, that_no_pattern_matches_name_a_near_one) {

@@ -345,8 +345,8 @@ TEST(Attributes, out_of_range_are_refused_when_the_op_is_made) {
   EXPECT_EQ(code([] { Attention({.p = 2}); }), "graph.attention.attribute");
   EXPECT_EQ(code([] { Embedding({.positions = false, .offset = true}); }), "graph.embedding.attribute");
   EXPECT_EQ(code([] { Cast(DType::i32); }), "graph.cast.attribute");
-  EXPECT_EQ(code([] { Slice({.axis = "tp", .dim = 6}); }), "graph.slice.attribute");
-  EXPECT_EQ(code([] { Slice({.axis = "tp", .parts = 0}); }), "graph.slice.attribute");
+  EXPECT_EQ(code([] { Slice({.dim = 6, .axis = "tp"}); }), "graph.slice.attribute");
+  EXPECT_EQ(code([] { Slice({.parts = 0, .axis = "tp"}); }), "graph.slice.attribute");
   EXPECT_EQ(code([] { AdamW({.beta2 = 1}); }), "graph.adamw.attribute");
   EXPECT_EQ(code([] { Sgd({.weight_decay = -1}); }), "graph.sgd.attribute");
   EXPECT_EQ(code([] { SquareNorm(0); }), "graph.square_norm.attribute");

@@ -19,7 +19,12 @@ using ::testing::HasSubstr;
 Mesh const dp4{{"pp", "dp", "tp"}, {1, 4, 1}};
 Mesh const dp2_tp2{{"pp", "dp", "tp"}, {1, 2, 2}};  // what the policy table already says, ahead of the run file
 
-Policy const train{.purpose = Purpose::train}, generate{.purpose = Purpose::generate};
+Policy policy_of(Purpose purpose) {
+  Policy policy;
+  policy.purpose = purpose;
+  return policy;
+}
+Policy const train = policy_of(Purpose::train), generate = policy_of(Purpose::generate);
 
 TensorSpec f32(Shape s) { return {DType::f32, s}; }
 

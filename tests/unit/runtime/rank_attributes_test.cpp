@@ -171,10 +171,6 @@ TEST(RankAttributes, give_each_rank_its_slice) {
   }
 }
 
-TensorRef rows_of(Tensor& t, std::int64_t first, std::int64_t count, std::int64_t width) {
-  return {static_cast<float*>(t.data()) + first * width, {t.spec().dtype, {count, width}}};
-}
-
 // 7 flat rows of 5 over three ranks: 3, 0 and 4, so that parts of equal shape have padding.
 TEST(RankAttributes, let_each_rank_update_its_rows_of_what_is_whole_and_all_of_what_is_its_part) {
   auto const hyper_values = std::vector<double>{0.1, 2, 0.5, 0};
