@@ -135,6 +135,12 @@ class Classic(Case):
         two = self.train("large_scaled_down", "two", *steps, "--ranks", "2")
         self.expect_equal(two, one, "large_scaled_down")
         self.assertLess(two[-1], 0.8 * two[0])
+        # The cut inside of a layer, and everything computed again in the backward.
+        stages = ('[{layers = ["embed", "blocks.0-1", "blocks.2.attn"], at = 0}, '
+                  '{layers = ["blocks.2.mlp", "blocks.3-5", "head"], at = 1}]')
+        again = self.train("large_scaled_down", "again", "--steps", "4", "--ranks", "2", "--set", "memory.recompute=full",
+                           "--set", f"pipeline.stages={stages}")
+        self.expect_equal(again, one[:4], "recomputed")
 
     def test_every_example_says_how_it_is_started(self):
         for file in sorted(CLASSIC.glob("*.toml")):
