@@ -269,6 +269,19 @@ INSTANTIATE_TEST_SUITE_P(
         Change{"slab_of_activation", "slab 0 [4,0]", "slab 3 [4,0]", "slab", -1, {}}),
     [](auto const& p) { return std::string(p.param.name); });
 
+// The text form has no such shapes; a plan could.
+TEST(VerifyOneRank, refuses_boxes_with_negative_numbers) {
+  for (bool const offset : {true, false}) {
+    auto set = parse(sound_program);
+    auto& box = set.binding.slabs[0][0];
+    (offset ? box.offset : box.extent)[0] = -1;
+    auto const problems = verify(set);
+    ASSERT_EQ(problems.size(), 1u);
+    EXPECT_EQ(problems[0].rule, "slab");
+    EXPECT_THAT(problems[0].message, ::testing::HasSubstr("outside the global shape"));
+  }
+}
+
 TEST(VerifyOneRank, accepts_changes_that_mean_nothing) {
   using Pair = std::pair<char const*, char const*>;
   for (auto const& [from, to] :
