@@ -10,7 +10,7 @@ namespace lamina {
 namespace {
 
 // Longest prefix wins. What a user can fix in the run file is `usage`.
-constexpr std::array<std::pair<std::string_view, ExitCode>, 37> exit_codes{{
+constexpr std::array<std::pair<std::string_view, ExitCode>, 39> exit_codes{{
     {"app.", ExitCode::usage},
     {"app.internal", ExitCode::internal},
     {"base.fault.", ExitCode::usage},
@@ -29,8 +29,10 @@ constexpr std::array<std::pair<std::string_view, ExitCode>, 37> exit_codes{{
     {"graph.", ExitCode::usage},
     {"io.", ExitCode::file_system},
     {"kernels.cross_entropy.target", ExitCode::bad_input},  // a class that the model does not have
-    {"kernels.embedding.id", ExitCode::bad_input},      // a token outside of the vocabulary: the data's fault
-    {"kernels.head_loss.target", ExitCode::bad_input},  // likewise
+    {"kernels.embedding.id", ExitCode::bad_input},  // a token outside of the vocabulary: the data's fault
+    {"kernels.exact.range", ExitCode::numerical},   // canonical mode: a sum without room, before any update
+    {"kernels.head_loss.target", ExitCode::bad_input},
+    {"kernels.head_loss_stats.target", ExitCode::bad_input},
     {"models.", ExitCode::usage},
     {"models.weights.", ExitCode::bad_input},
     {"plan.", ExitCode::usage},
