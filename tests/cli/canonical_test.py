@@ -19,6 +19,12 @@ class Canonical(Case):
         self.assertEqual(self.numbers("moved"), self.numbers("run"))
         self.assertIn("equal", self.lamina("checkpoint", "diff", "run", "moved").out)
 
+    def test_a_sum_without_room_ends_the_run_with_its_value_and_layer(self):
+        diverges = ("--set", "optimizer.lr=3000", "--set", "optimizer.clip_norm=0", "--set", "device.threads=1")
+        err = self.refuse(6, "kernels.exact.range", "train", "run.toml", *MODEL, *diverges).err
+        self.assertRegex(err, r"forward_backward, step \d+ linear\S* \S+, micro-batch \d, rank 0: linear\S*: a sum in")
+        self.assertRegex(err, r"found: +\S+, in fixed point")
+
     def test_a_mesh_without_room_for_its_sums_is_refused(self):
         self.refuse(2, "plan.canonical.ranks", "plan", "run.toml", *MODEL, "--ranks", "512", "--set", "batch.global=512")
 
