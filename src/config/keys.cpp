@@ -22,8 +22,7 @@ std::array const table{
     Key{"run", "steps", Kind::integer, LAMINA_AT(run.steps), "optimizer steps of the whole run", {.min = 1,
         .max = most_steps, .basic = true}},
     Key{"run", "determinism", Kind::choice, LAMINA_AT(run.determinism),
-        "layout: bitwise repeatable on the same layout and threads; fast: may reorder sums; canonical: bitwise equal on "
-        "every mesh, slowly",
+        "layout: repeats its bits; fast: may reorder sums; canonical: equal bits on every mesh, slow",
         {.choices = "fast|layout|canonical"}},
 
     Key{"model", "kind", Kind::choice, LAMINA_AT(model.kind),

@@ -83,6 +83,12 @@ int Pass::gradient_buffer(int state, std::size_t action) {
   return at->second;
 }
 
+/// Without overlap nothing is reduced before the last backward has ended.
+int Pass::reduce_over(std::string const& group, Step step) {
+  if (!plan_.config.parallel.overlap && writer_.last_compute() >= 0) step.after = {writer_.last_compute()};
+  return writer_.communicate(group, std::move(step));
+}
+
 void Pass::reduce(Bucket const& bucket) {
   std::vector<int> ids;
   for (int const g : bucket.gradients) ids.push_back(gradient_buffer(g, static_cast<std::size_t>(bucket.action)));
@@ -93,16 +99,16 @@ void Pass::reduce(Bucket const& bucket) {
     if (axis == "dp") {
       over_replicas = true;
     } else {
-      writer_.communicate(axis, reduction(StepKind::all_reduce, ids, ids, name));
+      reduce_over(axis, reduction(StepKind::all_reduce, ids, ids, name));
     }
   }
   if (bucket.tied && plan_.zero < 2) {
     auto const& holders = plan_.holders_of(part_.graph.value(bucket.gradients.front()).name);
-    writer_.communicate(tie_group(holders), reduction(StepKind::all_reduce, ids, ids, name));
+    reduce_over(tie_group(holders), reduction(StepKind::all_reduce, ids, ids, name));
   }
   if (!over_replicas) return;
   if (plan_.zero == 0) {
-    writer_.communicate("dp", reduction(StepKind::all_reduce, ids, ids, name));
+    reduce_over("dp", reduction(StepKind::all_reduce, ids, ids, name));
   } else {
     reduce_over_replicas(bucket, ids);
   }
@@ -131,7 +137,7 @@ void Pass::reduce_over_replicas(Bucket const& bucket, std::vector<int> const& wh
   auto step = reduction(StepKind::reduce_scatter, whole, parts, text("bucket.", &bucket - buckets_.data()));
   step.attributes.set("rows", join(rows, ";"));
   step.attributes.set("flat", std::int64_t{1});
-  int const started = writer_.communicate("dp", std::move(step));
+  int const started = reduce_over("dp", std::move(step));
   if (plan_.zero >= 2) settle(std::exchange(reduction_, started), earlier);
 }
 
@@ -153,7 +159,7 @@ void Pass::finish_gradients() {
     }
   }
   for (auto const& [name, id] : tied) {
-    writer_.communicate(tie_group(plan_.holders_of(name)), reduction(StepKind::all_reduce, {id}, {id}, name));
+    reduce_over(tie_group(plan_.holders_of(name)), reduction(StepKind::all_reduce, {id}, {id}, name));
   }
 }
 

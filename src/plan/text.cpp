@@ -91,8 +91,8 @@ std::string to_text(Plan const& plan) {
   auto const peak = peak_bytes(plan);
   auto const machine = assumed_machine(plan);
   auto const predicted = predict(plan, machine);
-  std::string out = text("plan: ", name_of(plan.purpose), ", compute ", plan.config.precision.compute, ", threads ",
-                         plan.machine.threads, " a rank\n");
+  std::string out = text("plan: ", name_of(plan.purpose), ", compute ", plan.config.precision.compute,
+                         plan.canonical() ? ", canonical" : "", ", threads ", plan.machine.threads, " a rank\n");
   out += mesh_text(plan) + groups_text(plan) + batch_text(plan);
   out += layers_text(plan, plan.parts.front());
   out += pipeline_text(plan, predicted, machine) + gradients_text(plan) + fused_text(plan) + work_text(plan);

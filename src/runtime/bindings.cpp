@@ -5,11 +5,11 @@
 #include <utility>
 #include <vector>
 
+#include "detail/bind_updates.hpp"
 #include "detail/operands.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/kernels/activation.hpp"
-#include "lamina/kernels/adamw.hpp"
 #include "lamina/kernels/add.hpp"
 #include "lamina/kernels/attention.hpp"
 #include "lamina/kernels/cast.hpp"
@@ -26,12 +26,9 @@
 #include "lamina/kernels/linear_grad_weight.hpp"
 #include "lamina/kernels/loss_sum.hpp"
 #include "lamina/kernels/mse.hpp"
-#include "lamina/kernels/pack_weight.hpp"
 #include "lamina/kernels/select_token.hpp"
-#include "lamina/kernels/sgd.hpp"
 #include "lamina/kernels/slice.hpp"
 #include "lamina/kernels/softmax_rescale.hpp"
-#include "lamina/kernels/square_norm.hpp"
 
 namespace lamina::runtime::detail {
 namespace {
@@ -382,83 +379,6 @@ Kernel bind_mse(Operands& o) {
 Kernel bind_mse_grad(Operands& o) {
   return o.kernel<k::mse_grad, k::mse_grad_reference>(
       k::MseGradArgs{.x = o.in(), .y = o.in(), .counted = o.in(), .dx = o.out()});
-}
-
-Kernel bind_adamw(Operands& o) {
-  auto const g = o.in_rows(), p = o.in_rows(), m = o.in_rows(), v = o.in_rows();
-  return o.kernel<k::adamw, k::adamw_reference>(k::AdamWArgs{.g = g,
-                                                             .p = o.out_rows_over(p),
-                                                             .m = o.out_rows_over(m),
-                                                             .v = o.out_rows_over(v),
-                                                             .hyper = o.in(),
-                                                             .beta1 = o.attributes().real("beta1"),
-                                                             .beta2 = o.attributes().real("beta2"),
-                                                             .eps = o.attributes().real("eps"),
-                                                             .weight_decay = o.attributes().real("weight_decay")});
-}
-
-Kernel bind_sgd(Operands& o) {
-  auto const g = o.in_rows(), p = o.in_rows(), m = o.in_rows();
-  return o.kernel<k::sgd, k::sgd_reference>(k::SgdArgs{.g = g,
-                                                       .p = o.out_rows_over(p),
-                                                       .m = o.out_rows_over(m),
-                                                       .hyper = o.in(),
-                                                       .momentum = o.attributes().real("momentum"),
-                                                       .weight_decay = o.attributes().real("weight_decay")});
-}
-
-/// The arguments name a list; it lives beside them.
-struct NormArgs {
-  std::vector<TensorRef> g;
-  TensorRef norm;
-  int accumulate;
-};
-
-void square_norm(device::Stream& stream, NormArgs const& a) {
-  k::square_norm(stream, {.g = a.g, .norm = a.norm, .accumulate = a.accumulate});
-}
-void square_norm_reference(NormArgs const& a) {
-  k::square_norm_reference({.g = a.g, .norm = a.norm, .accumulate = a.accumulate});
-}
-
-void square_norm_exact(device::Stream& stream, NormArgs const& a) {
-  k::square_norm_exact(stream, {.g = a.g, .norm = a.norm, .accumulate = a.accumulate});
-}
-
-/// Where several ranks have the same gradients, one of them counts them.
-Kernel bind_square_norm(Operands& o) {
-  auto g = o.all_in_rows();
-  if (!o.is_holder()) g.clear();
-  NormArgs args{.g = std::move(g), .norm = o.out(), .accumulate = o.accumulate()};
-  if (o.flag("exact")) return o.always<square_norm_exact>(std::move(args));
-  return o.kernel<square_norm, square_norm_reference>(std::move(args));
-}
-
-[[noreturn]] void pack_nothing(k::PackWeightArgs const& a) {
-  fail({.code = "runtime.bind.packed",
-        .subject = "pack_weight",
-        .found = text("a program that packs a weight ", a.w.spec),
-        .expected = "plain weights for the plain reference kernels",
-        .fix = "plan with Machine::packs_weights = false"});
-}
-
-Kernel bind_pack_weight(Operands& o) {
-  auto const& a = o.attributes();
-  return o.kernel<k::pack_weight, pack_nothing>(
-      k::PackWeightArgs{.w = o.in(),
-                        .packed = o.out(),
-                        .scratch = o.scratch(),
-                        .n = a.integer("n"),
-                        .k = a.integer("k"),
-                        .rows = a.integer("rows"),
-                        .dtype = o.dtype("dtype"),
-                        .use = a.string("use") == "backward" ? k::PackUse::backward : k::PackUse::forward});
-}
-
-Kernel bind_zero(Operands& o) { return o.kernel<k::zero, k::zero_reference>(k::ZeroArgs{.y = o.out()}); }
-
-Kernel bind_fill(Operands& o) {
-  return o.kernel<k::fill, k::fill_reference>(k::FillArgs{.y = o.out(), .value = o.attributes().real("value")});
 }
 
 constexpr Binder binders[] = {

@@ -12,8 +12,9 @@ using detail::Inputs;
 
 std::vector<TensorSpec> Add::infer(std::span<TensorSpec const> in) const {
   Inputs const x(kind(), in, {"a", "b"});
-  x.dtype(0, {DType::f32, DType::f64}).shape(1, in[0].shape, "the shape of a");
+  x.dtype(0, {DType::f32, DType::f64});
   in[0].dtype == DType::f64 ? x.dtype(1, {DType::f64}) : x.dtype(1, detail::real_types);
+  x.shape(1, in[0].shape, "the shape of a");
   return {in[0]};
 }
 

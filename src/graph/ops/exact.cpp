@@ -14,7 +14,7 @@ namespace {
 /// Logits in f64 and their gradient in f32 of as many rows at a time as there is room for.
 std::int64_t head_scratch(std::span<TensorSpec const> in) {
   auto const rows = detail::without_last(in[0].shape).count(), words = in[1].shape[0];
-  auto const chunk = std::clamp<std::int64_t>((std::int64_t{1} << 20) / std::max<std::int64_t>(words, 1), 1,
+  auto const chunk = std::clamp<std::int64_t>((std::int64_t{1} << 22) / std::max<std::int64_t>(words, 1), 1,
                                               std::max<std::int64_t>(rows, 1));
   return 12 * chunk * words;
 }

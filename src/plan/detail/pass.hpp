@@ -91,6 +91,7 @@ class Pass {
   void plan_buckets();
   int gradient_buffer(int state, std::size_t action);
   void reduce(Bucket const& bucket);
+  int reduce_over(std::string const& group, program::Step step);
   void reduce_over_replicas(Bucket const& bucket, std::vector<int> const& whole);
   void settle(int reduction, std::vector<PendingAdd> const& adds);
   void finish_gradients();

@@ -270,7 +270,7 @@ TEST(SoftmaxRescale, leaves_the_bits_where_the_maxima_are_equal_and_matches_the_
     for (std::int64_t i = 0; i < rows; i += 2) max.set(i, own.get(i) + static_cast<double>(i % 90));
     softmax_rescale(stream, {.sum = sum, .own_max = own, .max = max, .y = y});
     softmax_rescale_reference({.sum = sum, .own_max = own, .max = max, .y = expected});
-    EXPECT_TRUE(all_near(y, expected, 1e-6, 1e-37));
+    EXPECT_TRUE(all_near(y, expected, 1e-5, 1e-37));  // the exponent, up to 90, is rounded to 2^-24 of itself
   }
 }
 

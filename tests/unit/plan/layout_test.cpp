@@ -129,14 +129,16 @@ TEST(Layout, refuses_to_cut_a_dim_that_the_op_needs_whole) {
   EXPECT_THAT(e.found, HasSubstr("dim 'batch'"));
 }
 
-TEST(Layout, refuses_a_bias_where_the_sum_is_split) {
+TEST(Layout, adds_a_bias_on_one_rank_where_the_sum_is_split) {
   Graph g;
   int const x = g.add_input("x", f32({3, 8}), {"tokens", "batch"});
   int const w = g.add_parameter("w", f32({6, 8}), {"", "batch"}, {}, true);
   int const b = g.add_parameter("b", f32({6}), {""}, {}, false);
   graph::LinearAttrs const attrs{.rows_dims = 1};
-  g.add_node(std::make_shared<graph::Linear>(attrs), {x, w, b}, "fc", Phase::forward);
-  EXPECT_EQ(test::error_of([&] { propagate(g, dp4, train); }).code, "plan.layout.added");
+  int const y = g.add_node(std::make_shared<graph::Linear>(attrs), {x, w, b}, "fc", Phase::forward)[0];
+  auto const layouts = propagate(g, dp4, train);
+  EXPECT_EQ(to_text(layouts.values[static_cast<std::size_t>(y)], dp4), "dp=partial(sum)");
+  EXPECT_EQ(layouts.cuts[0].holders, std::vector<int>{1});
 }
 
 TEST(Layout, refuses_writers_that_leave_one_gradient_in_two_layouts) {
