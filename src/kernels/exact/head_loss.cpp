@@ -27,7 +27,8 @@ struct Head {
   /// Rows at a time, whose logits and gradient are the scratch.
   std::int64_t chunk() const {
     constexpr std::int64_t most_logits = 1 << 22;
-    return std::clamp<std::int64_t>(most_logits / std::max<std::int64_t>(w.spec.shape[0], 1), 1, rows());
+    return std::clamp<std::int64_t>(most_logits / std::max<std::int64_t>(w.spec.shape[0], 1), 1,
+                                    std::max<std::int64_t>(rows(), 1));
   }
   float* gradient() const { return reinterpret_cast<float*>(scratch.as<double>() + chunk() * words()); }
 
