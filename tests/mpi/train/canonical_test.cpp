@@ -36,7 +36,7 @@ struct Outcome {
 };
 
 bool all_combinations() { return std::getenv("LAMINA_ALL_COMBINATIONS") != nullptr; }
-int steps() { return all_combinations() ? 20 : 4; }
+int steps() { return all_combinations() ? 20 : 3; }
 
 std::shared_ptr<data::Source const> source_of(config::RunConfig const& config) {
   if (config.model.kind == "layers") return train::open_data(config).train;
