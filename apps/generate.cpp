@@ -16,7 +16,7 @@ namespace {
 struct Options {
   RunFile file;
   std::string prompt = "\n";
-  std::string tokenizer;
+  std::string tokenizer, ranks;
   std::int64_t tokens = 200, step = -1;
   train::Sampling sampling;
 };
@@ -94,11 +94,12 @@ void add_generate(Command const& app, Program& program) {
   command.add_option("--seed", o->sampling.seed, "Seed of the draws").capture_default_str();
   command.add_option("--step", o->step, "Checkpoint of this step instead of the newest").check(not_negative());
   command.add_option("--tokenizer", o->tokenizer, "bytes, or a tokenizer.json, when the run file names none");
+  command.add_option("--ranks", o->ranks, "Start this many ranks under mpirun, or 'auto'");
   command.footer("Example:  lamina generate runs/gpt --prompt '#include <' --tokens 300 --temperature 0.8 --top-k 40");
   command.callback([o, &program] {
     program.action = [o, &program] {
       use_run_directory(o->file);
-      return run_parallel(program, peek_threads(program, o->file), "",
+      return run_parallel(program, peek_threads(program, o->file), o->ranks,
                           [&](Parallel& p) { return generate_text(program, *o, p); });
     };
   });
