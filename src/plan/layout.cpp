@@ -95,6 +95,19 @@ class Propagation {
     return dim >= 0 && dim < static_cast<int>(v.dims.size()) && v.dims[static_cast<std::size_t>(dim)] == "tokens";
   }
 
+  /// A parameter or gradient has this letter; where those are not cut (`fixed_letter`), they stay whole.
+  bool is_kept_whole(graph::Node const& node, Rule const& rule, char letter) const {
+    for (std::size_t i = 0; i < node.in.size(); ++i) {
+      if (is_fixed(graph_.value(node.in[i])) && rule.in[i].letters.find(letter) != std::string::npos) return true;
+    }
+    for (std::size_t o = 0; o < node.out.size(); ++o) {
+      int const state = graph_.value(node.out[o]).accumulates_into;
+      bool const gradient = state >= 0 && graph_.value(state).role == Role::gradient;
+      if (gradient && rule.out[o].letters.find(letter) != std::string::npos) return true;
+    }
+    return false;
+  }
+
   /// The letter of an activation that is cut already; tokens only when nothing else is.
   char activation_letter(graph::Node const& node, Rule const& rule, std::size_t axis) {
     char letter = none;
@@ -104,6 +117,7 @@ class Propagation {
         auto const layout = current(node, i, axis);
         if (layout.split != Split::shard || is_tokens(graph_.value(node.in[i]), layout.dim) != tokens) continue;
         char const here = rule.in[i].letters[static_cast<std::size_t>(layout.dim)];
+        if (converts(axis) && is_kept_whole(node, rule, here)) continue;  // the activation is gathered
         if (rule.may_split(here)) {
           letter = here, by = i;
         } else if (!converts(axis)) {
@@ -115,7 +129,8 @@ class Propagation {
     return letter != none ? letter : scattered_letter(node, rule, axis);
   }
 
-  /// Sequence parallelism: a sum that is still to be made of rows [.., tokens, width] is made scattered over the tokens.
+  /// Sequence parallelism: a sum that is still to be made of rows [.., tokens, width] is made scattered over the
+  /// tokens.
   char scattered_letter(graph::Node const& node, Rule const& rule, std::size_t axis) {
     if (!policy_.sequence_parallel || !converts(axis)) return none;
     for (std::size_t i = 0; i < node.in.size(); ++i) {
@@ -187,8 +202,7 @@ class Propagation {
   void convert(graph::Node const& node, Rule const& rule, std::size_t i, char letter, std::size_t axis) {
     auto const& v = graph_.value(node.in[i]);
     auto const d = letter == none ? std::string::npos : rule.in[i].letters.find(letter);
-    AxisLayout const want =
-        d == std::string::npos ? AxisLayout{} : AxisLayout{Split::shard, static_cast<int>(d)};
+    AxisLayout const want = d == std::string::npos ? AxisLayout{} : AxisLayout{Split::shard, static_cast<int>(d)};
     auto const have = current(node, i, axis);
     if (have == want) return;
     if (!converts(axis)) {

@@ -97,6 +97,23 @@ TEST(Layout, of_activations_is_completed_by_collectives_over_tp) {
   EXPECT_EQ(to_text(layouts.forms[0].layout, tp2), "tp=replicate");
 }
 
+TEST(Layout, gathers_what_a_weight_that_is_kept_whole_reads) {
+  auto c = linear_case("", "ff");
+  int const down =
+      c.g.add_parameter("down", f32({5, 6}), {"model", ""}, {}, true);  // as parallel.split = "none" has it
+  int const dim = c.g.add_state("down", f32({5, 6}), {"model", ""}, Role::gradient, down);
+  int const z = c.g.add_node(std::make_shared<graph::Linear>(graph::LinearAttrs{.bias = false}), {c.y, down}, "proj",
+                             Phase::forward)[0];
+  c.g.add_node(weight_gradient(), {z, c.y}, "proj", Phase::backward, {dim});
+  Mesh const tp2{{"pp", "dp", "tp"}, {1, 1, 2}};
+  auto const layouts = propagate(c.g, tp2, train);
+  EXPECT_EQ(to_text(layouts.values[static_cast<std::size_t>(c.y)], tp2), "tp=shard(2)");
+  EXPECT_EQ(to_text(layouts.values[static_cast<std::size_t>(z)], tp2), "tp=replicate");
+  ASSERT_FALSE(layouts.forms.empty());
+  for (auto const& form : layouts.forms) EXPECT_EQ(form.value, c.y);
+  EXPECT_EQ(to_text(layouts.forms[0].layout, tp2), "tp=replicate");
+}
+
 TEST(Layout, refuses_a_partial_sum_as_an_operand) {
   auto c = linear_case();
   c.g.add_node(weight_gradient(), {c.y, c.x}, "fc", Phase::backward, {c.dw});
