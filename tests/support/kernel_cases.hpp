@@ -157,4 +157,16 @@ void expect_same_bits_on_one_and_two_threads(F const& f) {
   EXPECT_TRUE(one == two);
 }
 
+/// Entries [first, first + count) of dim `dim` as a tensor of its own.
+inline Tensor cut(Tensor const& t, int dim, std::int64_t first, std::int64_t count) {
+  auto shape = t.spec().shape;
+  auto const inner = shape.count(dim + 1, shape.ndim()), extent = shape[dim];
+  shape[dim] = count;
+  Tensor part(t.spec().dtype, shape);
+  for (std::int64_t i = 0; i < part.spec().count(); ++i) {
+    part.set(i, t.get((i / inner / count * extent + first + i / inner % count) * inner + i % inner));
+  }
+  return part;
+}
+
 }  // namespace lamina::test

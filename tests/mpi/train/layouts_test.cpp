@@ -2,13 +2,13 @@
 // nothing but the order of sums. One job of 4 ranks makes groups of 1, 2, 3 and 4 of them, and trains on each.
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <functional>
 #include <map>
 #include <numeric>
 
 #include "lamina/base/hash.hpp"
 #include "support/kernel_thread.hpp"
+#include "support/outcome.hpp"
 #include "support/train_run.hpp"
 
 namespace lamina {
@@ -16,17 +16,12 @@ namespace {
 
 constexpr int steps = 20;
 
-struct Outcome {
-  std::vector<double> losses;
-  std::map<std::string, std::vector<float>> before, after;  // parameters
-};
-
 /// On a rank outside of the group: nothing. Tag: of the group.
-Outcome train(config::RunConfig const& config, int ranks, int tag) {
+test::Outcome train(config::RunConfig const& config, int ranks, int tag) {
   auto const world = comm::Communicator::world();
   std::vector<int> members(static_cast<std::size_t>(std::min(ranks, world.size())));
   std::iota(members.begin(), members.end(), 0);
-  Outcome result;
+  test::Outcome result;
   if (auto const group = world.subgroup(members, "part", tag)) {
     test::FormulaTokens const source(23, config.model.context, config.model.vocab);
     test::TrainRun run(config, group, source);
@@ -48,32 +43,6 @@ Outcome train(config::RunConfig const& config, int ranks, int tag) {
   }
   world.barrier();
   return result;
-}
-
-/// max |a - b| / |b| of losses.
-double distance(std::vector<double> const& a, std::vector<double> const& b) {
-  double most = a.size() == b.size() ? 0 : HUGE_VAL;
-  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    double const d = std::abs(a[i] - b[i]) / std::abs(b[i]);
-    most = d > most || std::isnan(d) ? d : most;
-  }
-  return most;
-}
-
-/// ||w - w1|| / ||w1 - w0||, the worst tensor. Biases of keys are left out: the loss does not depend on them, so that
-/// their gradient is rounding and Adam makes steps of full size out of it.
-void expect_equal_weights(Outcome const& some, Outcome const& one, double bound) {
-  for (auto const& [name, w1] : one.after) {
-    auto const &w = some.after.at(name), &w0 = one.before.at(name);
-    bool const has_key_bias = name.ends_with("qkv.bias");
-    double apart = 0, moved = 0;
-    for (std::size_t i = 0; i < w1.size(); ++i) {
-      if (has_key_bias && i >= w1.size() / 3 && i < 2 * w1.size() / 3) continue;
-      apart += std::pow(double{w[i]} - w1[i], 2), moved += std::pow(double{w1[i]} - w0[i], 2);
-    }
-    EXPECT_GT(moved, 0) << name;
-    EXPECT_LE(std::sqrt(apart), bound * std::sqrt(moved)) << name;
-  }
 }
 
 struct Variant {
@@ -120,8 +89,8 @@ TEST_P(Layouts, give_the_losses_and_weights_of_one_rank) {
     SCOPED_TRACE(ranks);
     auto const some = train(config, ranks, ranks);
     if (one.losses.empty()) continue;  // rank 0 has both
-    EXPECT_LE(distance(some.losses, one.losses), 1e-5);
-    expect_equal_weights(some, one, 1e-3);
+    EXPECT_LE(test::worst_loss(some.losses, one.losses), 1e-5);
+    test::expect_equal_weights(some, one, 1e-3);
   }
 }
 
@@ -136,7 +105,7 @@ TEST(LayoutsInBf16, give_the_loss_of_one_rank) {
     SCOPED_TRACE(ranks);
     auto const some = train(plain, ranks, ranks);
     if (!one.losses.empty()) {
-      EXPECT_LE(distance(some.losses, one.losses), 3e-3);
+      EXPECT_LE(test::worst_loss(some.losses, one.losses), 3e-3);
     }
   }
 }
@@ -148,7 +117,7 @@ TEST(LayoutsOfOtherSeeds, do_not_agree) {  // the comparison can fail
   config.run.seed = 4;
   auto const b = train(config, 1, 1);
   if (!a.losses.empty()) {
-    EXPECT_GT(distance(a.losses, b.losses), 1e-3);
+    EXPECT_GT(test::worst_loss(a.losses, b.losses), 1e-3);
   }
 }
 

@@ -17,31 +17,10 @@
 namespace lamina {
 namespace {
 
+using test::cut;
 using test::Tensor;
 
 constexpr auto f32 = DType::f32, bf16 = DType::bf16, f64 = DType::f64, i32 = DType::i32;
-
-/// Rows [first, first + count) of dim 0 as a tensor of its own.
-Tensor rows(Tensor const& t, std::int64_t first, std::int64_t count) {
-  auto shape = t.spec().shape;
-  auto const inner = shape.count(1, shape.ndim());
-  shape[0] = count;
-  Tensor part(t.spec().dtype, shape);
-  for (std::int64_t i = 0; i < part.spec().count(); ++i) part.set(i, t.get(first * inner + i));
-  return part;
-}
-
-/// Heads [first, first + count) of dim `dim`.
-Tensor heads(Tensor const& t, int dim, std::int64_t first, std::int64_t count) {
-  auto shape = t.spec().shape;
-  auto const inner = shape.count(dim + 1, shape.ndim()), extent = shape[dim];
-  shape[dim] = count;
-  Tensor part(t.spec().dtype, shape);
-  for (std::int64_t i = 0; i < part.spec().count(); ++i) {
-    part.set(i, t.get((i / inner / count * extent + first + i / inner % count) * inner + i % inner));
-  }
-  return part;
-}
 
 bool same_bits(Tensor& a, Tensor& b) {
   return a.spec() == b.spec() && std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.spec().bytes())) == 0;
@@ -118,10 +97,10 @@ TEST(Anywhere, elements_and_rows_have_the_same_bits) {
     for (auto const& [first, count] :
          {std::pair{std::int64_t{0}, std::int64_t{1}}, {1, 16}, {3, n - 3}, {n - 1, 1}, {5, 29}, {2, 19}}) {
       std::vector<Tensor> part;
-      for (auto const& t : c.tensors) part.push_back(rows(t, first, count));
+      for (auto const& t : c.tensors) part.push_back(cut(t, 0, first, count));
       c.run(stream, part);
       for (std::size_t i = 0; i < part.size(); ++i) {
-        auto expected = rows(whole[i], first, count);
+        auto expected = cut(whole[i], 0, first, count);
         EXPECT_TRUE(same_bits(part[i], expected)) << "tensor " << i << ", rows " << first << " + " << count;
       }
     }
@@ -177,10 +156,10 @@ TEST(Anywhere, heads_and_samples_have_the_same_attention) {
           for (auto const& [b, n, count] : {std::tuple<std::int64_t, std::int64_t, std::int64_t>{0, 0, 1},
                                             {1, s.N / 2, s.N / 2},
                                             {s.B - 1, s.N - 1, 1}}) {
-            auto x = heads(rows(qkv, b, 1), 3, n, count), g = heads(rows(dy, b, 1), 2, n, count);
+            auto x = cut(cut(qkv, 0, b, 1), 3, n, count), g = cut(cut(dy, 0, b, 1), 2, n, count);
             auto part = run(x, g, b, {.first = n, .count = s.N});
-            auto y = heads(rows(whole.y, b, 1), 2, n, count), lse = heads(rows(whole.lse, b, 1), 1, n, count);
-            auto dqkv = heads(rows(whole.dqkv, b, 1), 3, n, count);
+            auto y = cut(cut(whole.y, 0, b, 1), 2, n, count), lse = cut(cut(whole.lse, 0, b, 1), 1, n, count);
+            auto dqkv = cut(cut(whole.dqkv, 0, b, 1), 3, n, count);
             EXPECT_TRUE(same_bits(part.y, y)) << b << ' ' << n;
             EXPECT_TRUE(same_bits(part.lse, lse)) << b << ' ' << n;
             EXPECT_TRUE(same_bits(part.dqkv, dqkv)) << b << ' ' << n;

@@ -25,18 +25,6 @@ Tensor zeros(Shape shape) {
   return t;
 }
 
-/// Entries [first, first + count) of dim `dim`.
-Tensor cut(Tensor const& t, int dim, std::int64_t first, std::int64_t count) {
-  auto shape = t.spec().shape;
-  auto const inner = shape.count(dim + 1, shape.ndim()), extent = shape[dim];
-  shape[dim] = count;
-  Tensor part(t.spec().dtype, shape);
-  for (std::int64_t i = 0; i < part.spec().count(); ++i) {
-    part.set(i, t.get((i / inner / count * extent + first + i / inner % count) * inner + i % inner));
-  }
-  return part;
-}
-
 Tensor sum_of(Tensor const& a, Tensor const& b) {
   auto c = a;
   for (std::int64_t i = 0; i < c.spec().count(); ++i) c.set(i, a.get(i) + b.get(i));
