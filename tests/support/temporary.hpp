@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 namespace lamina::test {
 
@@ -38,6 +39,12 @@ inline std::string write_file(std::string const& path, std::string const& conten
 inline std::string read_file(std::string const& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};
+}
+
+/// The bytes of the values, for a file.
+template <class T>
+std::string raw(std::vector<T> const& values) {
+  return {reinterpret_cast<char const*>(values.data()), values.size() * sizeof(T)};
 }
 
 }  // namespace lamina::test

@@ -4,8 +4,7 @@
 
 namespace lamina::plan {
 
-/// What does not need the layouts: batch sizes, and what is not available yet. @throws Error "plan.batch.*",
-/// "plan.zero.stage".
+/// What does not need the layouts: batch sizes and shares. @throws Error "plan.batch.*".
 void require_request(Plan const& plan, Graphs const& graphs);
 
 /// @throws Error "plan.memory.limit" when a rank needs more than the run or the machine allows: the biggest consumers,

@@ -25,7 +25,8 @@ struct Mesh {
   std::vector<int> all() const;
 };
 
-/// @throws Error "plan.mesh.*" when the product of the axes is not the world size or an axis is not available yet.
+/// @throws Error "plan.mesh.*" when the product of the axes is not the world size, or the order does not name each axis
+/// once.
 Mesh make_mesh(config::Mesh const& mesh, std::int64_t world);
 
 }  // namespace lamina::plan

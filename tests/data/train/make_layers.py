@@ -11,6 +11,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from rounding import short
+
 here = os.path.dirname(os.path.abspath(__file__))
 SAMPLES, BATCH, STEPS, LR = 23, 10, 20, {"adamw": 3e-3, "sgd": 0.05}
 NETWORKS = {
@@ -91,13 +93,5 @@ for loss, s in NETWORKS.items():
         out["runs"].append(run)
 
 
-def short(v):
-    if isinstance(v, float):
-        return float(f"{v:.10g}")
-    if isinstance(v, dict):
-        return {k: short(x) for k, x in v.items()}
-    return [short(x) for x in v] if isinstance(v, list) else v
-
-
 with open(os.path.join(here, "layers_small.json"), "w") as f:
-    f.write(json.dumps(short(out), indent=None, separators=(",", ":")).replace('{"loss"', '\n{"loss"') + "\n")
+    f.write(json.dumps(short(out, 10), indent=None, separators=(",", ":")).replace('{"loss"', '\n{"loss"') + "\n")

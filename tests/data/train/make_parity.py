@@ -18,6 +18,8 @@ here = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(here, "../../../perf/peers"))
 from pytorch_gpt2 import GPT2  # noqa: E402
 
+from rounding import short
+
 s = dict(layers=2, hidden=128, heads=4, ff=320, vocab=257, context=24, samples=20, batch=5, micro=2, steps=50, lr=2e-3, min_lr=2e-4,
          warmup_steps=5, clip=2.0, weight_decay=0.1)
 
@@ -119,14 +121,6 @@ print(f"loss {losses[0]:.4f} -> {losses[-1]:.4f}; {clipped} of {len(norms)} step
 assert losses[-1] < 0.8 * losses[0] and 5 < clipped < len(norms) - 5
 
 
-def short(x):
-    if isinstance(x, float):
-        return float(f"{x:.9g}")
-    if isinstance(x, dict):
-        return {k: short(v) for k, v in x.items()}
-    return [short(v) for v in x] if isinstance(x, list) else x
-
-
 with open(os.path.join(here, "parity_small.json"), "w") as f:
-    f.write("{\n" + ",\n".join(f' "{k}": ' + (json.dumps(short(v)) if not (isinstance(v, list) and isinstance(v[0], dict)) else
-            "[\n  " + ",\n  ".join(json.dumps(short(e)) for e in v) + "\n ]") for k, v in out.items()) + "\n}\n")
+    f.write("{\n" + ",\n".join(f' "{k}": ' + (json.dumps(short(v, 9)) if not (isinstance(v, list) and isinstance(v[0], dict)) else
+            "[\n  " + ",\n  ".join(json.dumps(short(e, 9)) for e in v) + "\n ]") for k, v in out.items()) + "\n}\n")

@@ -12,11 +12,7 @@ namespace lamina::data {
 namespace {
 
 using test::error_of;
-
-template <class T>
-std::string raw(std::vector<T> const& values) {
-  return {reinterpret_cast<char const*>(values.data()), values.size() * sizeof(T)};
-}
+using test::raw;
 
 class Samples : public ::testing::Test {
  protected:

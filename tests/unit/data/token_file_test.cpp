@@ -14,11 +14,7 @@ namespace lamina::data {
 namespace {
 
 using test::error_of;
-
-template <class T>
-std::string raw(std::vector<T> const& values) {
-  return {reinterpret_cast<char const*>(values.data()), values.size() * sizeof(T)};
-}
+using test::raw;
 
 std::vector<std::int32_t> all_tokens(TokenFile const& file) {
   std::vector<std::int32_t> tokens(static_cast<std::size_t>(file.tokens()));
