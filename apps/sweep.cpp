@@ -116,7 +116,7 @@ Refusal refusal_in(std::string const& output, int code) {
   std::string line, last, *into = nullptr;
   bool begun = false;
   while (std::getline(in, line)) {
-    auto const words = trim(line);
+    auto words = trim(line);
     if (auto const at = line.find("error["); !begun && at != line.npos && line.find("]: ", at) != line.npos) {
       begun = true;
       r.code = line.substr(at + 6, line.find("]: ", at) - at - 6);
@@ -126,9 +126,9 @@ Refusal refusal_in(std::string const& output, int code) {
       for (auto const& [label, text] : {std::pair{"found:", &r.found}, {"expected:", &r.expected}, {"fix:", &r.fix}}) {
         if (!line.starts_with(std::string("  ") + label)) continue;
         into = text;
-        line = line.substr(line.find(':') + 1);
+        words.remove_prefix(words.find(':') + 1);
       }
-      if (into) *into += (into->empty() ? "" : " ") + std::string(trim(line));
+      if (into) *into += (into->empty() ? "" : " ") + std::string(trim(words));
     }
     if (!words.empty()) last = words;
   }

@@ -1,6 +1,6 @@
-// What every program of ours carries under AddressSanitizer (LaminaCompiler.cmake adds it), so that a report is a finding.
-// Open MPI leaks by design; it also unloads its components, after which suppressions by library would find no name.
-// The user's ASAN_OPTIONS, UBSAN_OPTIONS and LSAN_OPTIONS come on top.
+// What every program of ours carries under AddressSanitizer (LaminaCompiler.cmake adds it), so that a report is a
+// finding. Open MPI leaks by design; it also unloads its components, after which suppressions by library would find no
+// name. The user's ASAN_OPTIONS, UBSAN_OPTIONS and LSAN_OPTIONS come on top.
 extern "C" {
 int dlclose(void*) { return 0; }
 
@@ -15,5 +15,6 @@ char const* __lsan_default_suppressions() {
   return "leak:libmpi\nleak:libopen-pal\nleak:libopen-rte\nleak:libpmix\nleak:libhwloc\nleak:libevent\nleak:mca_\n";
 }
 
-char const* __lsan_default_options() { return "print_suppressions=0"; }
+// The walk over thread-local storage faults ("Tracer caught signal 11") in some programs that have started Open MPI.
+char const* __lsan_default_options() { return "print_suppressions=0:use_tls=0"; }
 }

@@ -204,7 +204,8 @@ TEST(Plan, suggests_no_smaller_micro_batch_where_the_model_alone_is_too_large) {
   PlanCase const c{.micro = 4, .global = 8};
   auto const graphs = test::plan_graphs(c, Purpose::train);
   std::int64_t state = 0, moment = 0;
-  for (auto const& b : lower(*test::make_plan(c), 0).shape->buffers) {
+  auto const set = lower(*test::make_plan(c), 0);
+  for (auto const& b : set.shape->buffers) {
     bool const second = b.role == Role::moment2;
     if (second || b.role == Role::parameter || b.role == Role::gradient || b.role == Role::moment1) state += b.bytes;
     if (second) moment += b.bytes;

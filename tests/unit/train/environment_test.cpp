@@ -18,6 +18,9 @@ TEST(UsableMemory, is_shared_by_the_ranks_of_a_machine) {
 }
 
 TEST(UsableMemory, is_what_the_limits_of_the_process_leave) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "the sanitizer cannot live under these limits";
+#endif
   for (auto const resource : {RLIMIT_DATA, RLIMIT_AS}) {
     struct rlimit before {};
     ASSERT_EQ(getrlimit(resource, &before), 0);
