@@ -124,9 +124,11 @@ Threads find_threads(std::int64_t asked) {
 void reexecute_with_threads(Threads const& threads, char** arguments) {
   std::map<std::string, std::string> wanted;
   wanted["OMP_NUM_THREADS"] = std::to_string(threads.count);
-  // Ranks that share a mask would all be bound to its first cores.
-  wanted["OMP_PROC_BIND"] = threads.shared ? "false" : "close";
-  if (!threads.shared) wanted["OMP_PLACES"] = "cores";
+  // Processes that share a mask would all be bound to its first cores: ranks, or other runs beside one that leaves some
+  // of its cores alone.
+  bool const owned = !threads.shared && threads.count == threads.cores;
+  wanted["OMP_PROC_BIND"] = owned ? "close" : "false";
+  if (owned) wanted["OMP_PLACES"] = "cores";
   if (threads.shared) wanted["OMP_WAIT_POLICY"] = "passive";
   if (std::getenv(cores_before)) return;  // second time round
   bool changed = false;
