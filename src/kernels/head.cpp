@@ -7,6 +7,7 @@
 #include "detail/linear.hpp"
 #include "detail/math.hpp"
 #include "detail/parallel.hpp"
+#include "detail/transpose.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
 
@@ -186,18 +187,66 @@ void Head::add_bias_gradient(VocabBlock const& b, std::int64_t rows, T const* g,
   });
 }
 
-/// Nothing is ever added to the rows behind the last word, so the first writer of a step sets them.
-void Head::zero_padding(TensorRef const& dw, TensorRef const& dbias, int accumulate) const {
-  auto const padding = o_.w.spec.shape[0] - vocab_;
-  if ((accumulate & 1) == 0) std::fill_n(dw.as<float>() + vocab_ * model_, padding * model_, 0.f);
-  if (dbias && (accumulate & 2) == 0) std::fill_n(dbias.as<float>() + vocab_, padding, 0.f);
+/// A block's gradient [words, rows] becomes columns of dlogits [rows, words].
+template <class T>
+void Head::store_rows(VocabBlock const& b, std::int64_t r, T const* g, T* dlogits) const {
+  static std::string const label = "lamina::kernels::head_store_rows";
+  auto const width = o_.w.spec.shape[0];
+  for_each_range(label, rows_from(r), lanes, [&](std::int64_t begin, std::int64_t end) {
+    for (auto i = begin; i < end; i += lanes) {
+      auto const rows = std::min<std::int64_t>(lanes, end - i);
+      for (std::int64_t v = 0; v < b.count; v += lanes) {
+        Part const words{static_cast<int>(std::min<std::int64_t>(lanes, b.count - v))};
+        Floats square[lanes];
+        for (int l = 0; l < lanes; ++l) {
+          square[l] = l < words.count ? load(g + (v + l) * ld_of_g_ + i) : Floats{};
+        }
+        transpose(square);
+        auto* const to = dlogits + (r + i) * width + b.v + v;
+        for (int l = 0; l < rows; ++l) {
+          words.count == lanes ? store(to + l * width, square[l]) : store(to + l * width, square[l], words);
+        }
+      }
+    }
+  });
 }
 
-void Head::gradients(std::int64_t r, TensorRef const& dx, TensorRef const& dw, TensorRef const& dbias, int accumulate) {
+/// Nothing is ever added to the rows behind the last word, so the first writer of a step sets them.
+void Head::zero_padding(HeadGradients const& to) const {
+  auto const words = o_.w.spec.shape[0], padding = words - vocab_;
+  if (to.dlogits) {
+    auto const size = sizeof_dtype(type_);
+    for (std::int64_t r = 0; r < rows_ && padding > 0; ++r) {
+      std::fill_n(to.dlogits.as<std::byte>() + (r * words + vocab_) * size, padding * size, std::byte{0});
+    }
+    return;
+  }
+  if ((to.accumulate & 1) == 0) std::fill_n(to.dw.as<float>() + vocab_ * model_, padding * model_, 0.f);
+  if (to.dbias && (to.accumulate & 2) == 0) std::fill_n(to.dbias.as<float>() + vocab_, padding, 0.f);
+}
+
+void Head::add_weight_gradients(VocabBlock const& b, std::int64_t r, HeadGradients const& to) {
+  auto const rows = rows_from(r), size = sizeof_dtype(type_);
+  multiply(check_.op,
+           {.m = b.count,
+            .n = model_,
+            .k = rows,
+            .a = {.data = g_, .dtype = type_, .ld = ld_of_g_},
+            .b = {.data = o_.x.as<std::byte>() + r * model_ * size, .dtype = type_, .ld = model_},
+            .c = {.data = to.dw.as<float>() + b.v * model_, .dtype = DType::f32, .ld = model_},
+            .accumulate = r > 0 || (to.accumulate & 1) != 0},
+           rest_);
+  if (!to.dbias) return;
+  bool const add = r > 0 || (to.accumulate & 2) != 0;
+  type_ == DType::f32 ? add_bias_gradient(b, rows, static_cast<float*>(g_), to.dbias.as<float>(), add)
+                      : add_bias_gradient(b, rows, static_cast<Bf16*>(g_), to.dbias.as<float>(), add);
+}
+
+void Head::gradients(std::int64_t r, HeadGradients const& to) {
   auto const rows = rows_from(r), size = sizeof_dtype(type_);
   auto const* const targets = o_.targets.as<std::int32_t>() + r;
   for (std::int64_t i = 0; i < rows; ++i) inverse_[r + i] = targets[i] < 0 ? 0.f : 1.f / sum[r + i];
-  auto* const sums_of_dx = dx_ != nullptr ? dx_ : dx.as<float>() + r * model_;
+  auto* const sums_of_dx = dx_ != nullptr ? dx_ : to.dx.as<float>() + r * model_;
   for (std::int64_t v = 0; v < vocab_; v += block_) {
     auto b = block_at(v);
     if (!all_logits_) compute_logits(b, r);
@@ -211,23 +260,17 @@ void Head::gradients(std::int64_t r, TensorRef const& dx, TensorRef const& dw, T
               .c = {.data = sums_of_dx, .dtype = DType::f32, .ld = model_},
               .accumulate = v > 0},
              rest_);
-    multiply(check_.op,
-             {.m = b.count,
-              .n = model_,
-              .k = rows,
-              .a = {.data = g_, .dtype = type_, .ld = ld_of_g_},
-              .b = {.data = o_.x.as<std::byte>() + r * model_ * size, .dtype = type_, .ld = model_},
-              .c = {.data = dw.as<float>() + b.v * model_, .dtype = DType::f32, .ld = model_},
-              .accumulate = r > 0 || (accumulate & 1) != 0},
-             rest_);
-    if (!dbias) continue;
-    bool const add = r > 0 || (accumulate & 2) != 0;
-    type_ == DType::f32 ? add_bias_gradient(b, rows, static_cast<float*>(g_), dbias.as<float>(), add)
-                        : add_bias_gradient(b, rows, static_cast<Bf16*>(g_), dbias.as<float>(), add);
+    if (!to.dlogits) {
+      add_weight_gradients(b, r, to);
+    } else if (type_ == DType::f32) {
+      store_rows(b, r, static_cast<float*>(g_), to.dlogits.as<float>());
+    } else {
+      store_rows(b, r, static_cast<Bf16*>(g_), to.dlogits.as<Bf16>());
+    }
   }
   if (vocab_ == 0) std::fill_n(sums_of_dx, rows * model_, 0.f);
-  if (r == 0) zero_padding(dw, dbias, accumulate);
-  if (dx_ != nullptr) convert(dx_, DType::f32, dx.as<Bf16>() + r * model_, DType::bf16, rows * model_);
+  if (r == 0) zero_padding(to);
+  if (dx_ != nullptr) convert(dx_, DType::f32, to.dx.as<Bf16>() + r * model_, DType::bf16, rows * model_);
 }
 
 }  // namespace lamina::kernels::detail

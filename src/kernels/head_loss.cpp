@@ -9,15 +9,19 @@
 namespace lamina::kernels {
 namespace {
 
-/// dx, dw and dbias fit x, w and bias.
-void check_gradients(detail::Check const& check, detail::HeadOperands const& o, TensorRef const& dx,
-                     TensorRef const& dw, TensorRef const& dbias) {
-  check.dtype("dx", dx, {DType::f32, DType::bf16});
-  check.shape("dx", dx, o.x.spec.shape);
-  check.dtype("dw", dw, {DType::f32});
-  check.shape("dw", dw, o.w.spec.shape);
-  if (o.bias) check.present("dbias", dbias);
-  detail::check_bias(check, "dbias", dbias, o.w.spec.shape[0]);
+/// dx, dlogits, dw and dbias fit x, w and bias.
+void check_gradients(detail::Check const& check, detail::HeadOperands const& o, detail::HeadGradients const& to) {
+  check.dtype("dx", to.dx, {DType::f32, DType::bf16});
+  check.shape("dx", to.dx, o.x.spec.shape);
+  if (to.dlogits) {
+    check.dtype("dlogits", to.dlogits, {o.x.spec.dtype});
+    check.count("dlogits", to.dlogits, o.targets.spec.count() * o.w.spec.shape[0]);
+    return;
+  }
+  check.dtype("dw", to.dw, {DType::f32});
+  check.shape("dw", to.dw, o.w.spec.shape);
+  if (o.bias) check.present("dbias", to.dbias);
+  detail::check_bias(check, "dbias", to.dbias, o.w.spec.shape[0]);
 }
 
 void check_statistics(detail::Check const& check, std::int64_t rows,
@@ -34,11 +38,12 @@ void head_loss(device::Stream& stream, HeadLossArgs const& a) {
   detail::Check const check{"head_loss"};
   stream.wait();
   detail::HeadOperands const o{a.x, a.w, a.bias, a.targets, a.scratch};
-  check_gradients(check, o, a.dx, a.dw, a.dbias);
+  detail::HeadGradients const to{a.dx, a.dlogits, a.dw, a.dbias, a.accumulate >> 2};
+  check_gradients(check, o, to);
   detail::Head head(check, o, true, &a.dx.spec.dtype);
   for (std::int64_t r = 0; r < head.rows(); r += head.chunk()) {
     head.statistics(r);
-    head.gradients(r, a.dx, a.dw, a.dbias, a.accumulate >> 2);
+    head.gradients(r, to);
   }
   auto const of_rows = [&](float* p) { return TensorRef{p, {DType::f32, {head.rows()}}}; };
   loss_sum(stream, {.max = of_rows(head.max),
@@ -64,14 +69,13 @@ void head_loss_grad(device::Stream& stream, HeadLossGradArgs const& a) {
   detail::Check const check{"head_loss_grad"};
   stream.wait();
   detail::HeadOperands const o{a.x, a.w, a.bias, a.targets, a.scratch, a.part};
-  check_gradients(check, o, a.dx, a.dw, a.dbias);
+  detail::HeadGradients const to{a.dx, a.dlogits, a.dw, a.dbias, a.accumulate >> 1};
+  check_gradients(check, o, to);
   detail::Head head(check, o, false, &a.dx.spec.dtype);
   check_statistics(check, head.rows(), {{"max", &a.max}, {"sum", &a.sum}});
   std::copy_n(a.max.as<float>(), head.rows(), head.max);
   std::copy_n(a.sum.as<float>(), head.rows(), head.sum);
-  for (std::int64_t r = 0; r < head.rows(); r += head.chunk()) {
-    head.gradients(r, a.dx, a.dw, a.dbias, a.accumulate >> 1);
-  }
+  for (std::int64_t r = 0; r < head.rows(); r += head.chunk()) head.gradients(r, to);
 }
 
 }  // namespace lamina::kernels

@@ -5,6 +5,7 @@
 #include "lamina/graph/optimizer.hpp"
 #include "plan/detail/canonical.hpp"
 #include "plan/detail/recompute.hpp"
+#include "plan/detail/split_head.hpp"
 #include "plan/detail/stages.hpp"
 
 namespace lamina::plan {
@@ -60,6 +61,31 @@ bool may_fuse(Plan const& plan, graph::Graph const& graph, std::vector<int> cons
   return true;
 }
 
+Schedule schedule_of(Plan const& plan, std::int64_t micro_batches) {
+  auto const& p = plan.config.pipeline;
+  auto const count = static_cast<int>(micro_batches);
+  return p.schedule == "file" ? load_schedule(p.file, plan.at, count)
+                              : make_schedule(p.schedule, plan.at, plan.mesh.size("pp"), count);
+}
+
+bool has_weight_actions(Schedule const& schedule) {
+  return std::any_of(schedule.actions.begin(), schedule.actions.end(), [](auto const& list) {
+    return std::any_of(list.begin(), list.end(),
+                       [](Action const& a) { return a.kind == Action::Kind::backward_weight; });
+  });
+}
+
+/// The graph with what the plan does in other ops than the model.
+Fused rewrite(Plan const& plan, Part const& part, graph::Graph const& graph) {
+  if (plan.canonical()) return {canonical(plan, graph), {}};
+  auto const schedule = part.schedules.find(part.trains() ? plan.micro_batches.front() : -1);
+  bool const split = schedule != part.schedules.end() && has_weight_actions(schedule->second);
+  auto const source = split ? split_head(graph) : graph;
+  if (!plan.config.parallel.fuse) return {source, {}};
+  return fuse(source, cuts_vocabulary(plan, source),
+              [&](std::vector<int> const& nodes) { return may_fuse(plan, source, nodes); });
+}
+
 /// Nodes of the update belong to no stage; all others to that of their layer.
 std::vector<int> stages_of(Plan const& plan, graph::Graph const& graph) {
   std::vector<int> stages;
@@ -113,10 +139,12 @@ void add_part(Plan& plan, std::string program, graph::Graph const& graph) {
   Part part;
   part.program = std::move(program);
   part.layers = layers_of(graph);
-  auto const allowed = [&](std::vector<int> const& nodes) { return may_fuse(plan, graph, nodes); };
-  auto fused = plan.canonical()            ? Fused{canonical(plan, graph), {}}
-               : plan.config.parallel.fuse ? fuse(graph, cuts_vocabulary(plan, graph), allowed)
-                                           : Fused{graph, {}};
+  if (part.trains()) {
+    for (auto const m : plan.micro_batches) part.schedules.try_emplace(m, schedule_of(plan, m));
+  } else {
+    part.schedules.emplace(1, forward_only(plan));
+  }
+  auto fused = rewrite(plan, part, graph);
   part.graph = std::move(fused.graph);
   part.fused = std::move(fused.patterns);
   if (part.trains()) {
@@ -135,17 +163,6 @@ void add_part(Plan& plan, std::string program, graph::Graph const& graph) {
   }
   part.layouts = propagate(part.graph, plan.mesh, plan.policy);
   part.stages = stages_of(plan, part.graph);
-  if (part.trains()) {
-    for (auto const m : plan.micro_batches) {
-      auto const& p = plan.config.pipeline;
-      auto const count = static_cast<int>(m);
-      part.schedules.try_emplace(m, p.schedule == "file"
-                                        ? load_schedule(p.file, plan.at, count)
-                                        : make_schedule(p.schedule, plan.at, plan.mesh.size("pp"), count));
-    }
-  } else {
-    part.schedules.emplace(1, forward_only(plan));
-  }
   note_holders(plan, part);
   plan.parts.push_back(std::move(part));
 }

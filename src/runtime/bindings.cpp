@@ -328,6 +328,7 @@ Kernel bind_loss_sum(Operands& o) {
 
 Kernel bind_head_loss_grad(Operands& o) {
   auto const x = o.in(), w = weight(o);
+  bool const split = o.flag("split");
   return o.kernel<k::head_loss_grad, k::head_loss_grad_reference, k::head_loss_grad_exact>(
       k::HeadLossGradArgs{.x = x,
                           .w = w,
@@ -336,22 +337,25 @@ Kernel bind_head_loss_grad(Operands& o) {
                           .max = o.in(),
                           .sum = o.in(),
                           .dx = o.out(),
-                          .dw = o.out(),
-                          .dbias = o.out_if(o.flag("bias")),
+                          .dlogits = o.out_if(split),
+                          .dw = o.out_if(!split),
+                          .dbias = o.out_if(!split && o.flag("bias")),
                           .scratch = o.scratch(),
                           .accumulate = o.accumulate(),
                           .part = vocab_part(o, w)});
 }
 
 Kernel bind_head_loss(Operands& o) {
+  bool const split = o.flag("split");
   return o.kernel<k::head_loss, k::head_loss_reference>(k::HeadLossArgs{.x = o.in(),
                                                                         .w = weight(o),
                                                                         .bias = o.in_if(o.flag("bias")),
                                                                         .targets = o.in(),
                                                                         .loss = o.out(),
                                                                         .dx = o.out(),
-                                                                        .dw = o.out(),
-                                                                        .dbias = o.out_if(o.flag("bias")),
+                                                                        .dlogits = o.out_if(split),
+                                                                        .dw = o.out_if(!split),
+                                                                        .dbias = o.out_if(!split && o.flag("bias")),
                                                                         .scratch = o.scratch(),
                                                                         .accumulate = o.accumulate()});
 }

@@ -9,16 +9,17 @@ namespace lamina::kernels {
 /// Softmax cross-entropy of the logits x w^T + bias, with its gradients, without ever holding all logits.
 /// R rows (all leading dims of x), D model, V vocabulary.
 struct HeadLossArgs {
-  TensorRef x;         ///< [R dims, D] f32 or bf16: decides the precision of the products
-  TensorRef w;         ///< [V, D] f32 or bf16
-  TensorRef bias;      ///< [V] f32, or absent
-  TensorRef targets;   ///< [R dims] i32; negative: ignored, no loss and no gradient
-  TensorRef loss;      ///< f64 [2] = {sum of token losses, number of targets}
-  TensorRef dx;        ///< [R dims, D] f32 or bf16, overwritten
-  TensorRef dw;        ///< [V, D] f32
-  TensorRef dbias;     ///< [V] f32, present iff bias is
-  TensorRef scratch;   ///< u8, as planned for the op
-  int accumulate = 0;  ///< bit 0: add to loss, bit 2: add to dw, bit 3: add to dbias; clear bits overwrite
+  TensorRef x;             ///< [R dims, D] f32 or bf16: decides the precision of the products
+  TensorRef w;             ///< [V, D] f32 or bf16
+  TensorRef bias;          ///< [V] f32, or absent
+  TensorRef targets;       ///< [R dims] i32; negative: ignored, no loss and no gradient
+  TensorRef loss;          ///< f64 [2] = {sum of token losses, number of targets}
+  TensorRef dx;            ///< [R dims, D] f32 or bf16, overwritten
+  TensorRef dlogits = {};  ///< [R dims, V] like x, overwritten; where present, dw and dbias are absent
+  TensorRef dw;            ///< [V, D] f32
+  TensorRef dbias;         ///< [V] f32, present iff bias and dw are
+  TensorRef scratch;       ///< u8, as planned for the op
+  int accumulate = 0;      ///< bit 0: add to loss, bit 2: add to dw, bit 3: add to dbias; clear bits overwrite
 };
 
 /// The gradient is that of the *sum* of the token losses. Rows are taken in chunks whose logits and their gradient
@@ -52,16 +53,18 @@ void head_loss_stats_reference(HeadLossStatsArgs const& a);
 /// The gradients, from the statistics of the whole vocabulary; recomputes the logits chunk by chunk. Of a part of the
 /// vocabulary: the term of its words in dx, and the rows of dw and dbias that are here.
 struct HeadLossGradArgs {
-  TensorRef x;         ///< [R dims, D] f32 or bf16
-  TensorRef w;         ///< [V, D] f32 or bf16, or the rows of `part`
-  TensorRef bias;      ///< [V] f32 like the rows of w, or absent
-  TensorRef targets;   ///< [R dims] i32
-  TensorRef max;       ///< [R dims] f32
-  TensorRef sum;       ///< [R dims] f32
-  TensorRef dx;        ///< [R dims, D] f32 or bf16, overwritten
-  TensorRef dw;        ///< like w, f32
-  TensorRef dbias;     ///< [V] f32, present iff bias is
-  TensorRef scratch;   ///< u8, as planned for the op
+  TensorRef x;        ///< [R dims, D] f32 or bf16
+  TensorRef w;        ///< [V, D] f32 or bf16, or the rows of `part`
+  TensorRef bias;     ///< [V] f32 like the rows of w, or absent
+  TensorRef targets;  ///< [R dims] i32
+  TensorRef max;      ///< [R dims] f32
+  TensorRef sum;      ///< [R dims] f32
+  TensorRef dx;       ///< [R dims, D] f32 or bf16, overwritten
+  TensorRef dlogits =
+      {};             ///< [R dims, rows of w] like x, overwritten, 0 in padding; where present, dw and dbias are absent
+  TensorRef dw;       ///< like w, f32
+  TensorRef dbias;    ///< [V] f32, present iff bias and dw are
+  TensorRef scratch;  ///< u8, as planned for the op
   int accumulate = 0;  ///< bit 1: add to dw, bit 2: add to dbias; clear bits overwrite
   VocabPart part = {};
 };

@@ -30,11 +30,18 @@ void require_head(Inputs const& in, HeadAttrs const& a) {
 }
 
 Attributes grad_attributes(HeadAttrs const& a) {
-  return {{"bias", std::int64_t{a.bias}}, {"dtype", std::string(name_of(a.dtype))}};
+  Attributes all{{"bias", std::int64_t{a.bias}}, {"dtype", std::string(name_of(a.dtype))}};
+  if (a.split) all.set("split", std::int64_t{1});
+  return all;
 }
 
-/// Outputs dx, dw, [dbias].
+/// Outputs dx, dw, [dbias], or dx, dlogits.
 std::vector<TensorSpec> gradients(HeadAttrs const& a, std::span<TensorSpec const> in) {
+  if (a.split) {
+    auto logits = detail::without_last(in[0].shape);
+    logits.push_back(in[1].shape[0]);
+    return {{a.dtype, in[0].shape}, {in[0].dtype, logits}};
+  }
   std::vector<TensorSpec> out{{a.dtype, in[0].shape}, {DType::f32, in[1].shape}};
   if (a.bias) out.push_back(in[2]);
   return out;
@@ -154,11 +161,11 @@ std::vector<TensorSpec> HeadLossGrad::infer(std::span<TensorSpec const> in) cons
 }
 
 ShardRule HeadLossGrad::shard_rule() const {
-  return {text(head_terms(attrs_), ",*,* -> +*d,+vd", attrs_.bias ? ",+v" : "")};
+  return {text(head_terms(attrs_), ",*,* -> +*d,", attrs_.split ? "*v" : attrs_.bias ? "+vd,+v" : "+vd")};
 }
 
 Cost HeadLossGrad::cost(std::span<TensorSpec const> in) const {
-  return detail::cost_of(*this, in, 2 * product_flops(in));
+  return detail::cost_of(*this, in, (attrs_.split ? 1 : 2) * product_flops(in));
 }
 
 std::int64_t HeadLossGrad::scratch_bytes(std::span<TensorSpec const> in, int threads) const {
@@ -175,10 +182,14 @@ std::vector<TensorSpec> HeadLoss::infer(std::span<TensorSpec const> in) const {
 }
 
 ShardRule HeadLoss::shard_rule() const {  // the statistics of a part of the vocabulary are of no use
-  return {attrs_.bias ? "*d!,v!d,v,* -> +.,*d,+vd,+v" : "*d!,v!d,* -> +.,*d,+vd"};
+  return {text(attrs_.bias ? "*d!,v!d,v,* -> +.,*d," : "*d!,v!d,* -> +.,*d,", attrs_.split  ? "*v"
+                                                                              : attrs_.bias ? "+vd,+v"
+                                                                                            : "+vd")};
 }
 
-Cost HeadLoss::cost(std::span<TensorSpec const> in) const { return detail::cost_of(*this, in, 3 * product_flops(in)); }
+Cost HeadLoss::cost(std::span<TensorSpec const> in) const {
+  return detail::cost_of(*this, in, (attrs_.split ? 2 : 3) * product_flops(in));
+}
 
 std::int64_t HeadLoss::scratch_bytes(std::span<TensorSpec const> in, int threads) const {
   return head_scratch(in, threads, true, true);

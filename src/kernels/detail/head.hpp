@@ -14,6 +14,13 @@ struct HeadOperands {
   VocabPart part = {};
 };
 
+/// Where gradients go: dx, and either dw and dbias or the gradient of the logits. Clear bits of `accumulate` overwrite:
+/// bit 0 dw, bit 1 dbias.
+struct HeadGradients {
+  TensorRef dx, dlogits, dw, dbias;
+  int accumulate = 0;
+};
+
 class Head {
  public:
   /// @param all_logits  room for the logits of a whole chunk of rows, else for a block of the vocabulary only
@@ -28,22 +35,24 @@ class Head {
 
   /// Rows [r, r + chunk()): computes the logits block by block into the statistics; keeps them with `all_logits`.
   void statistics(std::int64_t r);
-  /// The gradients of the same rows; recomputes the logits without `all_logits`. Clear bits of `accumulate` overwrite
-  /// in the first chunk: bit 0 dw, bit 1 dbias.
-  void gradients(std::int64_t r, TensorRef const& dx, TensorRef const& dw, TensorRef const& dbias, int accumulate);
+  /// The gradients of the same rows; recomputes the logits without `all_logits`. Later chunks of rows always add.
+  void gradients(std::int64_t r, HeadGradients const& to);
 
  private:
   struct VocabBlock {
     std::int64_t v, count;  // rows [v, v + count) of w
     float* logits;          // [count, ld_]
   };
-  void zero_padding(TensorRef const& dw, TensorRef const& dbias, int accumulate) const;
+  void zero_padding(HeadGradients const& to) const;
+  void add_weight_gradients(VocabBlock const& b, std::int64_t r, HeadGradients const& to);
   std::int64_t rows_from(std::int64_t r) const;
   VocabBlock block_at(std::int64_t v) const;
   void compute_logits(VocabBlock const& b, std::int64_t r);
   void update_statistics(VocabBlock const& b, std::int64_t r);
   template <class T>
   void gradient(VocabBlock const& b, std::int64_t r, T* g) const;
+  template <class T>
+  void store_rows(VocabBlock const& b, std::int64_t r, T const* g, T* dlogits) const;
   template <class T>
   void add_bias_gradient(VocabBlock const& b, std::int64_t rows, T const* g, float* dbias, bool add) const;
 

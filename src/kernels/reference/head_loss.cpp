@@ -64,7 +64,9 @@ void head_loss_grad_reference(HeadLossGradArgs const& a) {
       put(a.dx, r * l.model + d, sum);
     }
   }
-  for (std::int64_t v = 0; v < a.w.spec.shape[0]; ++v) {
+  auto const words = a.w.spec.shape[0];
+  for (std::int64_t i = 0; a.dlogits && i < l.rows * words; ++i) put(a.dlogits, i, g(i / words, i % words));
+  for (std::int64_t v = 0; a.dw && v < words; ++v) {
     for (std::int64_t d = 0; d < l.model; ++d) {
       double sum = 0;
       for (std::int64_t r = 0; r < l.rows; ++r) sum += g(r, v) * get(a.x, r * l.model + d);
@@ -103,6 +105,7 @@ void head_loss_reference(HeadLossArgs const& a) {
                             .max = ref(max),
                             .sum = ref(sum),
                             .dx = a.dx,
+                            .dlogits = a.dlogits,
                             .dw = a.dw,
                             .dbias = a.dbias,
                             .scratch = {},

@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "kernels/detail/product.hpp"
+#include "lamina/kernels/linear_grad_weight.hpp"
 #include "lamina/kernels/loss_sum.hpp"
 #include "lamina/tensor/packed.hpp"
 #include "support/errors.hpp"
@@ -129,6 +130,37 @@ TEST_P(HeadLoss, equals_its_parts_run_one_after_the_other) {
                           .dbias = a.dbias,
                           .scratch = memory});
   EXPECT_TRUE(whole == parts);
+}
+
+// What a linear_grad_weight later makes of the gradient of the logits is what the head makes at once.
+TEST_P(HeadLoss, leaves_the_gradient_of_the_logits_to_another_op) {
+  auto const split = [&](Outputs& o, Tensor& dlogits, Tensor& memory) {
+    auto a = args(o, memory, 0);
+    a.dlogits = dlogits, a.dw = {}, a.dbias = {};
+    return a;
+  };
+  auto whole = outputs(DType::f32), parts = outputs(DType::f32), slow = outputs(DType::f32);
+  auto memory = scratch(c.rows);
+  head_loss(stream, args(whole, memory, 15));
+  Tensor dlogits(c.dtype, {c.rows, c.vocab}), expected = dlogits, none(DType::u8, {0});
+  head_loss_reference(split(slow, expected, none));
+  for (std::int64_t const rows : {std::int64_t{16}, c.rows}) {
+    auto room = scratch(rows);
+    head_loss(stream, split(parts, dlogits, room));
+    EXPECT_TRUE(all_near(dlogits, expected, c.dtype == DType::bf16 ? 1.0 / 128 : 2e-5, 1e-6));
+  }
+  EXPECT_TRUE(parts.dx == whole.dx);
+  linear_grad_weight(stream, {.dy = dlogits,
+                              .x = x,
+                              .dw = parts.dw,
+                              .dbias = c.bias ? TensorRef(parts.dbias) : TensorRef{},
+                              .scratch = memory,
+                              .rows_dims = 1,
+                              .accumulate = 3});
+  EXPECT_TRUE(near(parts.dw, whole.dw));
+  if (c.bias) {
+    EXPECT_TRUE(near(parts.dbias, whole.dbias));
+  }
 }
 
 TEST_P(HeadLoss, gives_the_same_bits_on_one_and_two_threads) {

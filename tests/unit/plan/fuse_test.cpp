@@ -9,6 +9,7 @@
 #include "lamina/graph/ops/elementwise.hpp"
 #include "lamina/graph/ops/layer_norm.hpp"
 #include "lamina/graph/ops/linear.hpp"
+#include "plan/detail/split_head.hpp"
 #include "support/plan_cases.hpp"
 
 namespace lamina::plan {
@@ -114,6 +115,37 @@ TEST(Fuse, leaves_a_head_alone_whose_vocabulary_is_split) {
     EXPECT_EQ(count(fused.graph, "softmax_rescale"), 1);
     expect_ordered(fused.graph);
   }
+}
+
+TEST(SplitHead, makes_the_weight_gradient_an_op_of_its_own) {
+  for (bool const vocab_split : {false, true}) {
+    auto const before = gpt({.head_bias = true});
+    auto const graph = fuse(split_head(before), vocab_split).graph;
+    expect_ordered(graph);
+    EXPECT_EQ(count(graph, "linear_grad_weight"), count(before, "linear_grad_weight") + 1);
+    auto const& nodes = graph.nodes();
+    auto const* const kind = vocab_split ? "head_loss_grad" : "head_loss";
+    auto const head = std::find_if(nodes.begin(), nodes.end(), [&](auto const& n) { return n.op->kind() == kind; });
+    ASSERT_NE(head, nodes.end());
+    auto const weight = std::find_if(nodes.begin(), nodes.end(), [&](auto const& n) {
+      return n.op->kind() == "linear_grad_weight" && n.in[0] == head->out.back();
+    });
+    ASSERT_NE(weight, nodes.end());
+    EXPECT_EQ(weight->in[1], head->in[0]);
+    EXPECT_EQ(weight->phase, Phase::backward);
+    EXPECT_EQ(weight->layer, head->layer);
+    ASSERT_EQ(weight->out.size(), 2);
+    for (std::size_t o = 0; o < 2; ++o) {
+      int const state = graph.value(weight->out[o]).accumulates_into;
+      ASSERT_GE(state, 0);
+      EXPECT_EQ(graph.value(state).parameter, head->in[1 + o]) << "the table, then the bias";
+    }
+  }
+}
+
+TEST(SplitHead, leaves_a_head_alone_whose_logits_take_too_much) {
+  auto const graph = split_head(gpt({.micro = 1 << 12, .global = 1 << 12, .tokens = 128, .vocab = 257}));
+  EXPECT_EQ(count(graph, "linear_grad_weight"), count(gpt({}), "linear_grad_weight")) << "514 MiB";
 }
 
 TEST(Fuse, keeps_outputs_under_their_names) {

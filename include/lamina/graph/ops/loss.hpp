@@ -13,6 +13,9 @@ namespace lamina::graph {
 struct HeadAttrs {
   bool bias = false;
   DType dtype = DType::f32;  // of dx where there is one: f32 or bf16
+  /// Instead of dw and dbias the gradient of the logits, [leading dims of x, V] of the dtype of x: a
+  /// `linear_grad_weight` makes them of it, when the schedule has time for it.
+  bool split = false;
 };
 
 /// Statistics of the logits per row: inputs x f32 or bf16, w f32, [bias f32], targets; outputs max, sum of
@@ -69,7 +72,7 @@ class LossSum final : public Op {
 };
 
 /// Gradient of the summed token losses: inputs x, w, [bias], targets, max, sum (of the whole vocabulary); outputs dx
-/// `dtype`, dw_VD f32 (+), [dbias_V f32 (+)]. Recomputes the logits piece by piece.
+/// `dtype`, dw_VD f32 (+), [dbias_V f32 (+)], or dx and dlogits with `split`. Recomputes the logits piece by piece.
 class HeadLossGrad final : public Op {
  public:
   explicit HeadLossGrad(HeadAttrs attrs) : attrs_(attrs) {}
@@ -81,7 +84,7 @@ class HeadLossGrad final : public Op {
   ShardRule shard_rule() const override;
   Cost cost(std::span<TensorSpec const> in) const override;
   std::int64_t scratch_bytes(std::span<TensorSpec const> in, int threads) const override;
-  bool accumulates(int output) const override { return output > 0; }
+  bool accumulates(int output) const override { return output > 0 && !attrs_.split; }
   bool is_weight(int input) const override { return input == 1; }
 
  private:
@@ -89,7 +92,8 @@ class HeadLossGrad final : public Op {
 };
 
 /// head_loss_stats, softmax_rescale, loss_sum and head_loss_grad in one, so that the logits are computed once. Inputs
-/// x, w, [bias], targets; outputs loss f64[2] (+), dx `dtype`, dw_VD f32 (+), [dbias_V f32 (+)]. Made by fusion.
+/// x, w, [bias], targets; outputs loss f64[2] (+), dx `dtype`, dw_VD f32 (+), [dbias_V f32 (+)], or loss, dx and
+/// dlogits with `split`. Made by fusion.
 class HeadLoss final : public Op {
  public:
   explicit HeadLoss(HeadAttrs attrs) : attrs_(attrs) {}
@@ -101,7 +105,7 @@ class HeadLoss final : public Op {
   ShardRule shard_rule() const override;
   Cost cost(std::span<TensorSpec const> in) const override;
   std::int64_t scratch_bytes(std::span<TensorSpec const> in, int threads) const override;
-  bool accumulates(int output) const override { return output != 1; }
+  bool accumulates(int output) const override { return output == 0 || (output > 1 && !attrs_.split); }
   bool is_weight(int input) const override { return input == 1; }
 
  private:
