@@ -16,7 +16,7 @@ using nlohmann::ordered_json;
 
 struct Options {
   RunFile file;
-  std::string ranks;
+  std::string ranks, link;
   int steps = 5, warmup = 1;
   bool json = false;
 };
@@ -60,13 +60,39 @@ void print_step(train::StepBench const& b) {
   }
 }
 
-ExitCode bench_steps(Program const& program, Options const& o, Parallel& p) {
-  auto const config = load_everywhere(program, o.file, p.world);
+/// A run file, planned and with its parameters.
+train::Session open_session(Program const& program, Options const& o, Parallel& p) {
   train::Session session(
-      config, p.world,
+      load_everywhere(program, o.file, p.world), p.world,
       {.purpose = plan::Purpose::train, .registered = program.registered, .generate = {}, .threads = p.threads.count});
   session.initialise();
-  auto const sources = train::open_data(config);
+  return session;
+}
+
+ExitCode bench_communication(Program const& program, Options const& o, Parallel& p) {
+  auto const link = o.link.empty() ? 0.0 : static_cast<double>(parse_bytes(o.link));
+  auto session = open_session(program, o, p);
+  auto const sources = train::open_data(session.config());
+  auto const b = train::bench_comm(session, *sources.train, o.steps, link);
+  if (p.world.rank() != 0) return ExitCode::ok;
+  if (o.json) {
+    ordered_json const result{{"step_s", b.step_s},           {"without_communication_s", b.without_s},
+                              {"communication_s", b.alone_s}, {"hidden", b.hidden()},
+                              {"sent_bytes", b.sent_bytes},   {"link_bytes_per_s", b.link_speed}};
+    std::printf("%s\n", result.dump(2).c_str());
+    return ExitCode::ok;
+  }
+  std::printf("step %.1f ms, without communication %.1f ms, communication alone %.1f ms: %.0f %% of it is hidden\n",
+              b.step_s * 1e3, b.without_s * 1e3, b.alone_s * 1e3, 100 * b.hidden());
+  std::printf("all ranks send %s a step; links %s\n", human_bytes(b.sent_bytes).c_str(),
+              link > 0 ? text("held to ", human_bytes(static_cast<std::int64_t>(link)), "/s a rank").c_str()
+                       : "as fast as they are (--link 1GB holds every rank to 1 GB/s)");
+  return ExitCode::ok;
+}
+
+ExitCode bench_steps(Program const& program, Options const& o, Parallel& p) {
+  auto session = open_session(program, o, p);
+  auto const sources = train::open_data(session.config());
   auto const b = train::bench_step(session, *sources.train, o.steps, o.warmup);
   if (p.world.rank() != 0) return ExitCode::ok;
   if (!o.json) {
@@ -122,7 +148,7 @@ ExitCode bench_limits(Options const& o, Parallel& p) {
 
 }  // namespace
 
-/// lamina bench gemm|kernels|step: what this machine does, beside what it could do.
+/// lamina bench gemm|kernels|comm|step: what this machine does, beside what it could do.
 void add_bench(Command const& app, Program& program) {
   auto const command = app.add_subcommand("bench", "Measure kernels and training steps beside the machine's limits");
   command.require_subcommand();
@@ -154,19 +180,33 @@ void add_bench(Command const& app, Program& program) {
                           [&](Parallel& p) { return bench_steps(program, *o, p); });
     };
   });
-  for (auto const* later : {"comm", "io"}) {
-    auto const sub = command.add_subcommand(later, "Not available yet");
-    sub.allow_extras();
-    sub.callback([later, &program] {
-      program.action = [later]() -> ExitCode {
-        fail({.code = "app.bench.later",
-              .subject = text("lamina bench ", later),
-              .found = "a benchmark that is not available yet",
-              .expected = "gemm, kernels or step",
-              .fix = "measure communication and checkpoints inside `lamina bench step` and a short `lamina train`"});
-      };
-    });
-  }
+  auto c = std::make_shared<Options>();
+  auto const comm = command.add_subcommand("comm", "What communication costs inside a training step of a run file");
+  c->file.add_to(comm);
+  comm.add_option("--steps", c->steps, "Rounds: a step, one without communication, communication alone")
+      .check(in_range(1, 10000))
+      .capture_default_str();
+  comm.add_option("--link", c->link, "Hold what a rank sends to this many bytes per second, such as 1GB");
+  comm.add_option("--ranks", c->ranks, "Start this many ranks under mpirun, or 'auto'");
+  comm.add_flag("--json", c->json, "Print one JSON document");
+  comm.footer("Example:  lamina bench comm run.toml --ranks 2 --link 1GB");
+  comm.callback([c, &program] {
+    program.action = [c, &program] {
+      return run_parallel(program, peek_threads(program, c->file), c->ranks,
+                          [&](Parallel& p) { return bench_communication(program, *c, p); });
+    };
+  });
+  auto const io = command.add_subcommand("io", "Not available yet");
+  io.allow_extras();
+  io.callback([&program] {
+    program.action = []() -> ExitCode {
+      fail({.code = "app.bench.later",
+            .subject = "lamina bench io",
+            .found = "a benchmark that is not available yet",
+            .expected = "gemm, kernels, comm or step",
+            .fix = "measure checkpoints in a short `lamina train`"});
+    };
+  });
 }
 
 }  // namespace lamina::apps

@@ -5,6 +5,7 @@
 
 #include "lamina/base/hash.hpp"
 #include "lamina/base/text.hpp"
+#include "lamina/tensor/reduction.hpp"
 
 namespace lamina::program {
 namespace {
@@ -27,6 +28,15 @@ std::string_view name_of(StepKind k) { return kind_names[static_cast<std::size_t
 
 bool is_collective(StepKind k) { return k >= StepKind::all_reduce; }
 bool is_communication(StepKind k) { return k >= StepKind::send; }
+
+std::int64_t sent_bytes(StepKind k, std::int64_t bytes, int ranks) {
+  std::int64_t const others = ranks - 1;
+  if (k == StepKind::send) return bytes;
+  if (k == StepKind::recv) return 0;
+  bool const twice = k == StepKind::all_reduce;
+  if (twice && bytes <= direct_reduction_bytes(ranks)) return ranks * others * bytes;
+  return (twice ? 2 : 1) * others * bytes;
+}
 
 Program const* Template::find_program(std::string_view name) const {
   for (auto const& p : programs) {

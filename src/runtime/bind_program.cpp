@@ -22,11 +22,20 @@ device::Stream* Streams::of(program::Stream const& stream) const {
 
 void TimedTask::start() {
   started_ = Clock::now();
-  task_->start();
+  begun_ = !first_ || least_ == Clock::duration::zero();
+  over_ = false;
+  if (begun_) task_->start();
 }
 
 bool TimedTask::advance() {
-  if (!task_->advance()) return false;
+  if (!begun_) {
+    if (is_early()) return false;
+    begun_ = true;
+    task_->start();
+  }
+  if (!over_ && !task_->advance()) return false;
+  over_ = true;
+  if (is_early()) return false;
   ended_ = Clock::now();
   auto const took = ended_ - started_;
   ns_.fetch_add(std::chrono::duration_cast<std::chrono::nanoseconds>(took).count(), std::memory_order_relaxed);

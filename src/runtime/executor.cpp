@@ -1,6 +1,7 @@
 #include "lamina/runtime/executor.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -140,6 +141,19 @@ struct Executor::Impl {
     return at == programs.end() ? nullptr : &*at;
   }
 
+  bool is_left_out(program::StepKind kind) const {
+    return program::is_communication(kind) ? !trial.communication : !trial.kernels && kind == program::StepKind::kernel;
+  }
+
+  /// Integers that would have come are zeros, so that look-ups stay inside their tables.
+  void leave_out(BoundProgram& bound, std::size_t step) {
+    bound.tokens[step].count = 0;
+    for (int const b : bound.program->steps[step].out) {
+      auto const memory = detail::Memory{set, bases}.ref(b);
+      if (memory.spec.dtype == DType::i32) std::memset(memory.data, 0, static_cast<std::size_t>(memory.spec.bytes()));
+    }
+  }
+
   void run(BoundProgram& bound);
   void wait(BoundProgram& bound, device::Stream& stream, std::uint64_t count);
   [[noreturn]] void fail_step(BoundProgram const& bound, int step, std::exception_ptr error);
@@ -158,6 +172,7 @@ struct Executor::Impl {
 
   std::vector<ProfileRow> rows;
   bool profiling = false, tracing = false;
+  Trial trial;
   Clock::time_point trace_began = Clock::time_point::max();
   Clock::duration exposed{};
 
@@ -233,10 +248,14 @@ void Executor::Impl::wait(BoundProgram& bound, device::Stream& stream, std::uint
 
 void Executor::Impl::run(BoundProgram& bound) {
   exposed = {};
-  bool const timed = profiling || tracing;
+  bool const timed = profiling || tracing, whole = trial.kernels && trial.communication;
   for (int const step : bound.order) {
     auto const i = static_cast<std::size_t>(step);
     auto& action = bound.actions[i];
+    if (!whole && is_left_out(bound.program->steps[i].kind)) {
+      if (action.stream) leave_out(bound, i);
+      continue;
+    }
     if (action.stream) {
       for (auto const& wait_task : action.waits) action.stream->put(*wait_task);
       for (auto const& task : action.tasks) action.stream->put(*task);
@@ -347,6 +366,25 @@ std::vector<TracedStep> Executor::traced_steps() const {
     }
   }
   return steps;
+}
+
+void Executor::set_trial(Trial const& trial) {
+  impl_->trial = trial;
+  for (auto& bound : impl_->programs) {
+    for (std::size_t i = 0; i < bound.actions.size(); ++i) {
+      auto const& step = bound.program->steps[i];
+      if (!program::is_communication(step.kind)) continue;
+      auto const ranks = impl_->groups[static_cast<std::size_t>(step.group)].size();
+      auto const senders = step.kind == program::StepKind::send ? 1 : ranks;
+      auto const bytes = static_cast<double>(program::sent_bytes(step.kind, step.bytes, ranks) / senders);
+      std::chrono::duration<double> const least(trial.link_speed > 0 ? bytes / trial.link_speed : 0);
+      auto const& tasks = bound.actions[i].tasks;
+      for (auto const& task : tasks) {
+        task->pace(std::chrono::duration_cast<Clock::duration>(least / std::ssize(tasks)),
+                   /*first=*/step.kind == program::StepKind::send);
+      }
+    }
+  }
 }
 
 double Executor::exposed_communication_seconds() const { return std::chrono::duration<double>(impl_->exposed).count(); }

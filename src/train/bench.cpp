@@ -1,6 +1,7 @@
 #include "lamina/train/bench.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "lamina/kernels/bench_gemm.hpp"
@@ -9,6 +10,52 @@
 #include "train/detail/loop.hpp"
 
 namespace lamina::train {
+
+namespace {
+
+double median(std::vector<double> times) {
+  std::ranges::sort(times);
+  return times[times.size() / 2];
+}
+
+}  // namespace
+
+CommBench bench_comm(Session& session, data::Source const& source, int rounds, double link_speed) {
+  auto& executor = session.executor();
+  auto& world = session.world();
+  detail::Stepper(session, source).run(1, 0);
+  executor.buffer("hyper", Role::input).as<double>()[0] = 0;
+  auto const run = [&](runtime::Trial const& trial) {
+    executor.set_trial(trial);
+    world.all_max(0);  // together
+    auto const start = std::chrono::steady_clock::now();
+    executor.run("forward_backward");
+    executor.run("update");
+    auto const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return static_cast<double>(world.all_max(std::llround(seconds * 1e6))) * 1e-6;
+  };
+  std::vector<double> whole, without, alone;
+  for (int i = 0; i < rounds; ++i) {
+    whole.push_back(run({.link_speed = link_speed}));
+    without.push_back(run({.communication = false}));
+    alone.push_back(run({.kernels = false, .link_speed = link_speed}));
+  }
+  executor.set_trial({});
+  std::int64_t bytes = 0;
+  auto const& set = executor.set();
+  for (auto const* name : {"forward_backward", "update"}) {
+    for (auto const& step : set.shape->find_program(name)->steps) {
+      if (!program::is_communication(step.kind)) continue;
+      auto const ranks = static_cast<int>(set.binding.members[static_cast<std::size_t>(step.group)].size());
+      bytes += program::sent_bytes(step.kind, step.bytes, ranks) / (step.kind == program::StepKind::send ? 1 : ranks);
+    }
+  }
+  return {.step_s = median(whole),
+          .without_s = median(without),
+          .alone_s = median(alone),
+          .link_speed = link_speed,
+          .sent_bytes = world.all_sum(bytes)};
+}
 
 StepBench bench_step(Session& session, data::Source const& source, int steps, int warmup) {
   detail::Stepper stepper(session, source);
@@ -26,9 +73,7 @@ StepBench bench_step(Session& session, data::Source const& source, int steps, in
   };
   for (int i = 0; i < warmup; ++i) run();
   for (int i = 0; i < steps; ++i) b.times.push_back(run());
-  auto sorted = b.times;
-  std::ranges::sort(sorted);
-  b.step_s = sorted[sorted.size() / 2];
+  b.step_s = median(b.times);
   b.measured_peak_bytes = peak_resident_bytes();
   b.arena_growth_bytes = b.measured_peak_bytes - session.resident_before_arenas();
   b.planned_peak_bytes = plan::peak_bytes(session.plan());

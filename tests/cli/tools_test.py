@@ -40,6 +40,16 @@ class Tools(Case):
         self.assertTrue(b["kernels"])
         self.assertFalse(self.path("run").exists())
 
+    def test_communication_is_measured(self):
+        with_pace = ("bench", "comm", "run.toml", "--ranks", "2", "--steps", "2", "--json", "--link")
+        b = self.lamina(*with_pace, "1 MB").json()
+        self.assertEqual(b["link_bytes_per_s"], 1e6)
+        # Two ranks, each held to the speed: all that is sent takes at least half as long as one of them alone would.
+        self.assertGreater(b["communication_s"], 0.5 * b["sent_bytes"] / 1e6)
+        self.assertGreater(b["step_s"], b["without_communication_s"])
+        self.assertLess(self.lamina(*with_pace, "100 GB").json()["communication_s"], b["communication_s"])
+        self.assertIn("unit", self.lamina(*with_pace, "7", code=2).err)
+
     def test_kernels_are_measured(self):
         rows = self.lamina("bench", "kernels", "--json").json()
         self.assertTrue(any(r["gbytes_per_s"] > 0 for r in rows))

@@ -28,7 +28,7 @@ class Usage(Case):
         self.assertIn("did you mean verify?", self.refuse(2, "app.command.unknown", "checkpoint", "verfy").err)
 
     def test_commands_that_are_not_there_yet_say_so(self):
-        for command in (["simulate", "run.toml"], ["watch", "run"], ["bench", "comm"], ["checkpoint", "repair", "x"]):
+        for command in (["simulate", "run.toml"], ["watch", "run"], ["bench", "io"], ["checkpoint", "repair", "x"]):
             self.assertIn("not available yet", self.lamina(*command, code=2).err)
 
     def test_arguments_that_cannot_be_are_refused(self):

@@ -93,6 +93,8 @@ inline void prime_layers(config::RunConfig& c) { c.model.layers = 5; }
 inline void large_vocab(config::RunConfig& c) {
   c.model.vocab = 50257, c.model.hidden = 128, c.model.ff = 256, c.model.layers = 1, c.optimizer.lr = 3e-3;
 }
+/// The table of the large vocabulary is then more than a bucket.
+inline void small_buckets(config::RunConfig& c) { c.parallel.bucket = 1 << 20; }
 template <class... F>
 auto all(F... f) {
   return [f...](config::RunConfig& c) { (f(c), ...); };
@@ -135,6 +137,21 @@ inline std::vector<Combination> combinations() {
        .layout = all(schedule("gpipe"), recompute("full"))},
       {.name = "pp4_zb_selective", .pp = 4, .layout = all(schedule("zb-h1"), recompute("selective"))},
       {.name = "dp2_zero1", .dp = 2, .model = dropout, .layout = zero(1)},
+      {.name = "dp2_large_vocab", .dp = 2, .model = large_vocab, .layout = all(zero(0), small_buckets)},
+      {.name = "dp4_large_vocab_untied_zero1",
+       .dp = 4,
+       .model = all(large_vocab, untied, dropout),
+       .layout = all(zero(1), small_buckets)},
+      {.name = "dp2_tp2_large_vocab",
+       .dp = 2,
+       .tp = 2,
+       .model = all(large_vocab, dropout),
+       .layout = all(zero(1), small_buckets)},
+      {.name = "dp2_pp2_large_vocab_untied_zb",
+       .dp = 2,
+       .pp = 2,
+       .model = all(large_vocab, untied, [](auto& c) { c.model.layers = 2; }),
+       .layout = all(zero(0), small_buckets, schedule("zb-h1"))},
       {.name = "dp2_zero2", .dp = 2, .layout = zero(2)},
       {.name = "dp2_zero3", .dp = 2, .model = dropout, .layout = zero(3)},
       {.name = "dp3_zero1_odd", .dp = 3, .model = odd, .layout = zero(1)},

@@ -159,5 +159,8 @@ std::string_view name_of(Transport t);
 std::string_view name_of(StepKind k);
 bool is_collective(StepKind k);     ///< all_reduce, reduce_scatter, all_gather, all_to_all, broadcast, barrier
 bool is_communication(StepKind k);  ///< a collective, send or recv
+/// Bytes that all ranks of a group send together for one step of communication; `bytes` as in Step. A reduction that
+/// goes in one message from everyone to everyone sends more.
+std::int64_t sent_bytes(StepKind k, std::int64_t bytes, int ranks);
 
 }  // namespace lamina::program

@@ -24,6 +24,14 @@ struct ExecutorOptions {
   bool reference_kernels = false;
 };
 
+/// For measurements of what communication costs: steps that are left out leave their results as they were before,
+/// integers zero.
+struct Trial {
+  bool kernels = true, communication = true;
+  /// Bytes per second, > 0: whatever a rank sends takes at least that long, asleep.
+  double link_speed = 0;
+};
+
 /// What a rank is doing, for whoever watches it.
 struct Position {
   std::string program;        ///< "" before the first run
@@ -68,6 +76,8 @@ class Executor {
   void enable_trace(bool on);
   /// The last run of every program that has run since it was switched on, in the order of the list; empty when off.
   std::vector<TracedStep> traced_steps() const;
+  /// Of all runs from now on; the same on every rank.
+  void set_trial(Trial const& trial);
   /// Seconds the compute thread waited for communication in the last run of a program.
   double exposed_communication_seconds() const;
   /// Any thread, at any time.

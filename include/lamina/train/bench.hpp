@@ -29,6 +29,20 @@ struct StepBench {
   std::vector<KernelRow> kernels;  ///< of rank 0, most expensive first; measured in steps of their own
 };
 
+struct CommBench {
+  double step_s = 0;            ///< median of the steps, forward and backward with update, slowest rank
+  double without_s = 0;         ///< the same programs with communication left out
+  double alone_s = 0;           ///< ... with kernels left out
+  double link_speed = 0;        ///< bytes per second a rank was held to; 0: none
+  std::int64_t sent_bytes = 0;  ///< by all ranks in a step
+  /// 1 - (step - without) / alone: 1 is communication that costs nothing, 0 as much as by itself.
+  double hidden() const { return alone_s > 0 ? 1 - (step_s - without_s) / alone_s : 1; }
+};
+
+/// What communication costs inside a step: rounds of whole steps, steps without communication and communication alone,
+/// interleaved. Data and parameters are those of one real step; the learning rate is 0. Collective.
+CommBench bench_comm(Session& session, data::Source const& source, int rounds, double link_speed);
+
 /// Times `steps` optimizer steps after `warmup` of them, then profiles two more. Collective.
 /// The limits (multiply-add peak, streaming bandwidth) are measured in the same run, between the steps.
 StepBench bench_step(Session& session, data::Source const& source, int steps, int warmup);

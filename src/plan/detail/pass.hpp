@@ -49,6 +49,19 @@ struct Bucket {
   int action = -1, place = -1, node = -1;  ///< after which all of them are final; place: of the node in its action
 };
 
+/// Gradients of embeddings are the last of a backward and as large as their tables, so that reducing them then would
+/// hide behind nothing; but only the rows of a micro-batch's tokens are not zero. Where a table is more than a bucket
+/// and these rows less than half of it, the last micro-batch sums over the operands of all replicas, and what is
+/// reduced, earlier, is what was added before it: a tied head's part, that of other micro-batches. (Gathering in place
+/// of reducing: sparse gradients in Horovod, Sergeev and Del Balso, 2018.)
+struct LateSums {
+  std::set<std::pair<std::size_t, int>> where;  ///< action, node
+  std::vector<int> alone;                       ///< gradients that nothing else adds to
+  std::int64_t gathered_bytes = 0;              ///< operands of all replicas together
+};
+LateSums find_late_sums(Plan const& plan, Part const& part, std::vector<Action> const& actions,
+                        std::array<std::vector<std::vector<int>>, 4> const& table);
+
 /// Writes the steps of a pass over micro-batches: nodes, conversions, messages, gathered parameters, reductions.
 class Pass {
  public:
@@ -88,6 +101,8 @@ class Pass {
   struct PendingAdd {
     int part, addend;
   };
+  /// Operands of a late sum become those of all replicas.
+  void gather_operands(graph::Node const& node, std::vector<int>& in, std::vector<TensorSpec>& specs);
   void plan_buckets();
   int gradient_buffer(int state, std::size_t action);
   void reduce(Bucket const& bucket);
@@ -136,6 +151,7 @@ class Pass {
   std::map<std::string, Gathered> known_;          // by name
   std::vector<std::map<std::string, int>> whole_;  // per action: name -> buffer
 
+  LateSums late_;
   std::vector<Bucket> buckets_;
   std::size_t next_bucket_ = 0;
   std::map<std::pair<std::size_t, int>, int> full_gradients_;  // action, state -> buffer (ZeRO 2, 3)

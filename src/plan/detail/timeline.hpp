@@ -38,7 +38,4 @@ Timeline play(Plan const& plan, std::string_view program, MachineModel const& ma
 /// the last kernel of each.
 Simulated actions_of(Plan const& plan, Timeline const& passes);
 
-/// Bytes that all ranks of a group send together for one collective; `bytes` as in program::Step.
-std::int64_t sent_bytes(program::StepKind kind, std::int64_t bytes, int ranks);
-
 }  // namespace lamina::plan

@@ -23,7 +23,8 @@ Pass::Pass(Plan const& plan, Kind const& kind, program::Template& shape, Buffers
       table_(make_node_table(part, plan.at.size())),
       prototypes_(part.graph.nodes().size()),
       completed_(part.graph.nodes().size()),
-      copies_(part.graph.nodes().size()) {
+      copies_(part.graph.nodes().size()),
+      late_(find_late_sums(plan, part, actions(), table_)) {
   for (std::size_t f = 0; f < part.layouts.forms.size(); ++f) {
     auto const& form = part.layouts.forms[f];
     if (form.at_producer)
@@ -186,10 +187,12 @@ void Pass::write_node(graph::Node const& node, std::size_t action) {
     out.push_back(gradient ? gradient_buffer(state, action) : buffer(o, -1, micro_batch_));
   }
   auto step = prototype->step;
+  auto specs = prototype->specs;
+  if (late_.where.contains({action, node.id})) gather_operands(node, in, specs);
   // Only what the sample's index in the replica decides may differ between micro-batches; nothing is per rank.
   if (prototype->draws) step.attributes.set("sample", micro_batch_ * plan_.config.batch.micro);
   step.micro_batch = part_.trains() ? static_cast<int>(micro_batch_) : -1;
-  writer_.kernel(*node.op, prototype->specs, std::move(in), std::move(out), std::move(step));
+  writer_.kernel(*node.op, specs, std::move(in), std::move(out), std::move(step));
 
   for (int const f : completed_[static_cast<Index>(node.id)]) {
     make_form(part_.layouts.forms[static_cast<Index>(f)].value, f, micro_batch_, node.layer);

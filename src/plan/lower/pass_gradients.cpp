@@ -38,9 +38,13 @@ void Pass::plan_buckets() {
       for (std::size_t o = 0; o < node.out.size(); ++o) {
         int const state = part_.graph.value(node.out[o]).accumulates_into;
         if (state < 0 || part_.graph.value(state).role != Role::gradient) continue;
+        if (late_.where.contains({a, node.id})) continue;
         auto const action = static_cast<int>(a);
-        last[{plan_.zero >= 2 ? action : 0, state}] = {
-            .action = action, .place = static_cast<int>(n), .node = node.id, .output = static_cast<int>(o), .state = state};
+        last[{plan_.zero >= 2 ? action : 0, state}] = {.action = action,
+                                                       .place = static_cast<int>(n),
+                                                       .node = node.id,
+                                                       .output = static_cast<int>(o),
+                                                       .state = state};
       }
     }
   }
@@ -78,7 +82,8 @@ int Pass::gradient_buffer(int state, std::size_t action) {
   if (plan_.zero < 2) return buffers_.find(v.name, Role::gradient);
   auto const [at, is_new] = full_gradients_.try_emplace({action, state}, -1);
   if (is_new) {
-    at->second = buffers_.transient(writer_.index(), text(v.name, ".gradient@", action), plan_.local_spec(part_, state));
+    at->second =
+        buffers_.transient(writer_.index(), text(v.name, ".gradient@", action), plan_.local_spec(part_, state));
   }
   return at->second;
 }
@@ -167,29 +172,28 @@ void Pass::finish_gradients() {
 /// tied ones belong to their lowest holder.
 void Pass::norm() {
   int const norm = buffers_.find("norm", Role::output);
-  std::map<std::string, std::vector<int>> whole;        // holder -> gradients
-  std::vector<std::pair<std::string, int>> by_rows;     // ZeRO 1: own rows of what is whole
+  std::map<std::string, std::vector<int>> whole;     // holder -> gradients
+  std::vector<std::pair<std::string, int>> by_rows;  // ZeRO 1: own rows of what is whole
   std::set<int> known;
-  for (auto const& bucket : buckets_) {
-    for (int const g : bucket.gradients) {
-      auto const& v = part_.graph.value(g);
-      auto const& holders = plan_.holders_of(v.name);
-      if (!known.insert(g).second || holders.front() != kind_.stage) continue;
-      std::vector<std::string> axes;
-      for (std::size_t a = 0; a < plan_.mesh.axes.size(); ++a) {
-        auto const& axis = plan_.mesh.axes[a];
-        bool const cut = part_.layouts.at(v.parameter, -1, a).split == Split::shard;
-        if (plan_.mesh.sizes[a] > 1 && !cut && axis != "pp" && (axis != "dp" || plan_.zero == 0)) axes.push_back(axis);
-      }
-      auto const holder = join(axes, ",");
-      int const id = buffers_.find(v.name, Role::gradient);
-      if (plan_.zero == 1) {
-        by_rows.emplace_back(holder, id);
-      } else {
-        whole[holder].push_back(id);
-      }
+  auto const add = [&](int g) {
+    auto const& v = part_.graph.value(g);
+    if (!known.insert(g).second || plan_.holders_of(v.name).front() != kind_.stage) return;
+    std::vector<std::string> axes;
+    for (std::size_t a = 0; a < plan_.mesh.axes.size(); ++a) {
+      auto const& axis = plan_.mesh.axes[a];
+      bool const cut = part_.layouts.at(v.parameter, -1, a).split == Split::shard;
+      if (plan_.mesh.sizes[a] > 1 && !cut && axis != "pp" && (axis != "dp" || plan_.zero == 0)) axes.push_back(axis);
     }
-  }
+    auto const holder = join(axes, ",");
+    int const id = buffers_.find(v.name, Role::gradient);
+    if (plan_.zero == 1) {
+      by_rows.emplace_back(holder, id);
+    } else {
+      whole[holder].push_back(id);
+    }
+  };
+  for (auto const& bucket : buckets_) std::for_each(bucket.gradients.begin(), bucket.gradients.end(), add);
+  std::for_each(late_.alone.begin(), late_.alone.end(), add);
   auto const count = [&](std::string const& holder, std::vector<int> const& ids, std::string const& rows) {
     graph::SquareNorm const op(static_cast<int>(ids.size()), plan_.canonical());
     Step step;

@@ -18,10 +18,6 @@ constexpr std::int64_t unknown = -1;
 
 bool is_message(StepKind kind) { return kind == StepKind::send || kind == StepKind::recv; }
 
-bool is_direct(StepKind kind, std::int64_t bytes, int ranks) {
-  return kind == StepKind::all_reduce && bytes <= direct_reduction_bytes(ranks);
-}
-
 /// One rank per pp coordinate, each with its streams; a step of a group that has members at several coordinates starts
 /// when all of these have come to it.
 class Player {
@@ -184,14 +180,6 @@ int rank_at(Plan const& plan, int coordinate, int replica) {
   return rank;
 }
 
-std::int64_t sent_bytes(StepKind kind, std::int64_t bytes, int ranks) {
-  std::int64_t const others = ranks - 1;
-  if (kind == StepKind::send) return bytes;
-  if (kind == StepKind::recv) return 0;
-  if (is_direct(kind, bytes, ranks)) return ranks * others * bytes;
-  return (kind == StepKind::all_reduce ? 2 : 1) * others * bytes;
-}
-
 std::int64_t kernel_cost(std::int64_t flops, std::int64_t bytes, MachineModel const& machine) {
   return machine.kernel_ns + std::max(flops / machine.flops_per_ns, bytes / machine.bytes_per_ns);
 }
@@ -200,9 +188,9 @@ std::int64_t cost_of(program::Step const& step, MachineModel const& machine, int
   if (!program::is_communication(step.kind)) return kernel_cost(step.flops, step.bytes, machine);
   if (ranks < 2) return 0;
   if (is_message(step.kind)) return machine.message_ns + step.bytes / machine.link_bytes_per_ns;
-  bool const twice = step.kind == StepKind::all_reduce && !is_direct(step.kind, step.bytes, ranks);
+  bool const twice = step.kind == StepKind::all_reduce && step.bytes > direct_reduction_bytes(ranks);
   return (twice ? 2 : 1) * machine.message_ns +
-         sent_bytes(step.kind, step.bytes, ranks) / ranks / machine.link_bytes_per_ns;
+         program::sent_bytes(step.kind, step.bytes, ranks) / ranks / machine.link_bytes_per_ns;
 }
 
 Timeline play(Plan const& plan, std::string_view program, MachineModel const& machine) {

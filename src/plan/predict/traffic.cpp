@@ -61,7 +61,10 @@ class Alternative {
         for (auto const& n : part.graph.nodes()) {
           if (is_at(part, n, c)) add_gradients(part, n, all);
         }
-        sum += moved(part, all, plan_.zero == 0 ? 2 : 1);
+        auto const& schedule = part.schedules.at(plan_.micro_batches.front());
+        auto const late = find_late_sums(plan_, part, schedule.actions[Index(c)], table);
+        for (int const g : late.alone) all.erase(g);
+        sum += once(late.gathered_bytes) + moved(part, all, plan_.zero == 0 ? 2 : 1);
       }
     }
     return sum * plan_.mesh.size("tp");
@@ -177,7 +180,7 @@ std::vector<Traffic> traffic(Plan const& plan) {
         if (!program::is_communication(step.kind) || step.kind == StepKind::recv) continue;
         auto& sum = mine[{step.group, step.kind}];
         ++sum.operations;
-        sum.bytes += sent_bytes(step.kind, step.bytes, members[Index(step.group)]);
+        sum.bytes += program::sent_bytes(step.kind, step.bytes, members[Index(step.group)]);
       }
     }
     for (auto const& [key, sum] : mine) {

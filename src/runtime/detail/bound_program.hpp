@@ -59,13 +59,19 @@ class TimedTask final : public device::Task {
   std::uint64_t progress() const override { return task_->progress(); }
   /// Nanoseconds since the last call. Any thread.
   std::int64_t take_ns() { return ns_.exchange(0, std::memory_order_relaxed); }
+  /// It takes at least that long: before it starts, so that a receiver waits as well, or before it ends. Between runs.
+  void pace(Clock::duration least, bool first) { least_ = least, first_ = first; }
   /// Of its last use, once its stream counts it as finished.
   Clock::time_point started() const { return started_; }
   Clock::time_point ended() const { return ended_; }
 
  private:
   std::unique_ptr<device::Task> task_;
+  bool is_early() const { return least_ > Clock::duration::zero() && Clock::now() < started_ + least_; }
+
   Clock::time_point started_, ended_;
+  Clock::duration least_{};
+  bool first_ = false, begun_ = false, over_ = false;
   std::atomic<std::int64_t> ns_{0};
 };
 

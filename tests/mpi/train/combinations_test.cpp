@@ -32,11 +32,25 @@ test::Outcome train(config::RunConfig const& config, int ranks) {
 
 /// By default some of each kind; all with LAMINA_ALL_COMBINATIONS in the environment.
 std::vector<test::Combination> chosen() {
-  static std::set<std::string> const cross_section{
-      "tp2",           "tp4_whole_tokens_dropout", "tp4_full_recompute", "pp2_zb",        "pp2_interleaved",
-      "pp2_uneven",    "pp3_1f1b_prime",           "pp4_zb_selective",   "dp3_zero1_odd", "dp2_zero2",
-      "dp3_zero3_odd", "dp3_shares_zero1",         "dp2_tp2_zero3",      "dp2_pp2_zero2", "tp2_pp2",
-      "dp2_tp2_pp2",   "dp2_pp2_zero3_interleaved"};
+  static std::set<std::string> const cross_section{"tp2",
+                                                   "tp4_whole_tokens_dropout",
+                                                   "tp4_full_recompute",
+                                                   "pp2_zb",
+                                                   "pp2_interleaved",
+                                                   "pp2_uneven",
+                                                   "pp3_1f1b_prime",
+                                                   "pp4_zb_selective",
+                                                   "dp3_zero1_odd",
+                                                   "dp2_zero2",
+                                                   "dp3_zero3_odd",
+                                                   "dp3_shares_zero1",
+                                                   "dp2_tp2_zero3",
+                                                   "dp2_pp2_zero2",
+                                                   "tp2_pp2",
+                                                   "dp2_tp2_pp2",
+                                                   "dp2_pp2_zero3_interleaved",
+                                                   "dp4_large_vocab_untied_zero1",
+                                                   "dp2_tp2_large_vocab"};
   auto all = test::combinations();
   if (std::getenv("LAMINA_ALL_COMBINATIONS") == nullptr) {
     std::erase_if(all, [](auto const& c) { return !cross_section.contains(c.name); });

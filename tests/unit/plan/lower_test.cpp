@@ -104,7 +104,8 @@ TEST(Lower, makes_an_evaluation_overwrite_its_loss) {
 
 TEST(Lower, reduces_every_gradient_once_after_its_last_writer) {
   for (bool const overlap : {true, false}) {
-    auto const set = set_of({.world = 2, .micro = 1, .global = 6, .overlap = overlap, .bucket = 4000});
+    // Too many tokens for a late sum.
+    auto const set = set_of({.world = 2, .micro = 1, .global = 6, .tokens = 32, .overlap = overlap, .bucket = 4000});
     auto const& p = *set.shape->find_program("forward_backward");
     std::map<int, int> last_writer, reduced_by;
     int last_compute = -1;
@@ -134,6 +135,41 @@ TEST(Lower, reduces_every_gradient_once_after_its_last_writer) {
     }
     auto const first = p.steps[static_cast<std::size_t>(reductions(p).front())].after[0];
     EXPECT_EQ(first < last_compute, overlap);
+  }
+}
+
+TEST(Lower, sums_the_last_gradient_of_an_embedding_over_the_tokens_of_all_replicas) {
+  for (std::int64_t const zero : {0, 1}) {
+    for (std::int64_t const micro_batches : {1, 3}) {
+      PlanCase c{.world = 2, .micro = 1, .global = 2 * micro_batches, .vocab = 300, .tied = zero == 1, .bucket = 4000};
+      c.zero = zero;
+      auto const set = set_of(c);
+      auto const& p = *set.shape->find_program("forward_backward");
+      int const table = set.shape->find_buffer("embed.tokens.weight", Role::gradient);
+      int reduced = -1, last = -1, others = 0;
+      for (int i = 0; i < static_cast<int>(p.steps.size()); ++i) {
+        auto const& s = p.steps[static_cast<std::size_t>(i)];
+        bool const here = std::find(s.out.begin(), s.out.end(), table) != s.out.end();
+        if (here && program::is_communication(s.kind)) reduced = i;
+        if (s.op == "embedding_grad") last = i;
+        others += here && s.kind == StepKind::kernel ? 1 : 0;
+      }
+      --others;
+      auto const& sum = p.steps[static_cast<std::size_t>(last)];
+      for (int const b : {sum.in[0], sum.in[1]}) {
+        auto const& spec = set.shape->buffers[static_cast<std::size_t>(b)].spec;
+        EXPECT_EQ(spec.shape[0], 2) << "the samples of both replicas";
+      }
+      EXPECT_EQ(reduced >= 0, others > 0) << "what was added before; nothing when nothing was";
+      EXPECT_LT(reduced, last);
+      EXPECT_EQ(sum.attributes.integer("accumulate") & 1, others > 0 ? 1 : 0);
+      EXPECT_EQ(others, (c.tied ? micro_batches : 0) + micro_batches - 1);
+      int counted = 0;
+      for (auto const& s : steps_of(set, "forward_backward", "square_norm")) {
+        counted += static_cast<int>(std::count(s.in.begin(), s.in.end(), table));
+      }
+      EXPECT_EQ(counted, 1);
+    }
   }
 }
 
