@@ -34,10 +34,11 @@ CommBench bench_comm(Session& session, data::Source const& source, int rounds, d
     auto const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return static_cast<double>(world.all_max(std::llround(seconds * 1e6))) * 1e-6;
   };
-  std::vector<double> whole, without, alone;
+  std::vector<double> whole, without, exposed, alone;
   for (int i = 0; i < rounds; ++i) {
     whole.push_back(run({.link_speed = link_speed}));
     without.push_back(run({.communication = false}));
+    exposed.push_back(whole.back() - without.back());
     alone.push_back(run({.kernels = false, .link_speed = link_speed}));
   }
   executor.set_trial({});
@@ -52,6 +53,7 @@ CommBench bench_comm(Session& session, data::Source const& source, int rounds, d
   }
   return {.step_s = median(whole),
           .without_s = median(without),
+          .exposed_s = median(exposed),
           .alone_s = median(alone),
           .link_speed = link_speed,
           .sent_bytes = world.all_sum(bytes)};

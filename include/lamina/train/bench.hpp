@@ -32,11 +32,12 @@ struct StepBench {
 struct CommBench {
   double step_s = 0;            ///< median of the steps, forward and backward with update, slowest rank
   double without_s = 0;         ///< the same programs with communication left out
+  double exposed_s = 0;         ///< median of a step minus the one without beside it, so that a slow minute is in both
   double alone_s = 0;           ///< ... with kernels left out
   double link_speed = 0;        ///< bytes per second a rank was held to; 0: none
   std::int64_t sent_bytes = 0;  ///< by all ranks in a step
-  /// 1 - (step - without) / alone: 1 is communication that costs nothing, 0 as much as by itself.
-  double hidden() const { return alone_s > 0 ? 1 - (step_s - without_s) / alone_s : 1; }
+  /// 1 - exposed / alone: 1 is communication that costs nothing, 0 as much as by itself.
+  double hidden() const { return alone_s > 0 ? 1 - exposed_s / alone_s : 1; }
 };
 
 /// What communication costs inside a step: rounds of whole steps, steps without communication and communication alone,
