@@ -12,9 +12,10 @@ char const* __asan_default_options() {
 char const* __ubsan_default_options() { return "print_stacktrace=1"; }
 
 char const* __lsan_default_suppressions() {
-  return "leak:libmpi\nleak:libopen-pal\nleak:libopen-rte\nleak:libpmix\nleak:libhwloc\nleak:libevent\nleak:mca_\n";
+  return "leak:libmpi\nleak:libopen-pal\nleak:libopen-rte\nleak:libpmix\nleak:libhwloc\nleak:libevent\nleak:mca_\nleak:libgomp\n";
 }
 
 // The walk over thread-local storage faults ("Tracer caught signal 11") in some programs that have started Open MPI.
+// Without it what only libgomp's threads know looks lost.
 char const* __lsan_default_options() { return "print_suppressions=0:use_tls=0"; }
 }
