@@ -172,36 +172,30 @@ void add_bench(Command const& app, Program& program) {
   };
   simple("gemm", "Matrix products of GPT-2 124M, in the three passes", bench_products);
   simple("kernels", "The other kernels, against streaming bandwidth or multiply-add peak", bench_limits);
-  auto o = std::make_shared<Options>();
-  auto const step = command.add_subcommand("step", "A whole training step of a run file, and where its time goes");
-  o->file.add_to(step);
-  step.add_option("--steps", o->steps, "Timed steps").check(in_range(1, 10000)).capture_default_str();
-  step.add_option("--warmup", o->warmup, "Steps before").check(in_range(0, 10000)).capture_default_str();
-  step.add_option("--ranks", o->ranks, "Start this many ranks under mpirun, or 'auto'");
-  step.add_flag("--json", o->json, "Print one JSON document");
-  step.footer("Example:  lamina bench step run.toml --set precision.compute=\"bf16\"");
-  step.callback([o, &program] {
-    program.action = [o, &program] {
-      return run_parallel(program, peek_threads(program, o->file), o->ranks,
-                          [&](Parallel& p) { return bench_steps(program, *o, p); });
-    };
-  });
-  auto c = std::make_shared<Options>();
-  auto const comm = command.add_subcommand("comm", "What communication costs inside a training step of a run file");
-  c->file.add_to(comm);
-  comm.add_option("--steps", c->steps, "Rounds: a step, one without communication, communication alone")
-      .check(in_range(1, 10000))
-      .capture_default_str();
-  comm.add_option("--link", c->link, "Hold what a rank sends to this many bytes per second, such as 1GB");
-  comm.add_option("--ranks", c->ranks, "Start this many ranks under mpirun, or 'auto'");
-  comm.add_flag("--json", c->json, "Print one JSON document");
-  comm.footer("Example:  lamina bench comm run.toml --ranks 2 --link 1GB");
-  comm.callback([c, &program] {
-    program.action = [c, &program] {
-      return run_parallel(program, peek_threads(program, c->file), c->ranks,
-                          [&](Parallel& p) { return bench_communication(program, *c, p); });
-    };
-  });
+  auto const of_run_file = [&](char const* name, char const* help, char const* steps, char const* example,
+                               std::function<ExitCode(Program const&, Options const&, Parallel&)> action) {
+    auto o = std::make_shared<Options>();
+    auto const sub = command.add_subcommand(name, help);
+    o->file.add_to(sub);
+    sub.add_option("--steps", o->steps, steps).check(in_range(1, 10000)).capture_default_str();
+    sub.add_option("--ranks", o->ranks, "Start this many ranks under mpirun, or 'auto'");
+    sub.add_flag("--json", o->json, "Print one JSON document");
+    sub.footer(text("Example:  lamina bench ", name, ' ', example));
+    sub.callback([o, action, &program] {
+      program.action = [o, action, &program] {
+        return run_parallel(program, peek_threads(program, o->file), o->ranks,
+                            [&](Parallel& p) { return action(program, *o, p); });
+      };
+    });
+    return std::pair(sub, o);
+  };
+  auto const [step, of_step] = of_run_file("step", "A whole training step of a run file, and where its time goes",
+                                           "Timed steps", "run.toml --set precision.compute=\"bf16\"", bench_steps);
+  step.add_option("--warmup", of_step->warmup, "Steps before").check(in_range(0, 10000)).capture_default_str();
+  auto const [comm, of_comm] = of_run_file("comm", "What communication costs inside a training step of a run file",
+                                           "Rounds: a step, one without communication, communication alone",
+                                           "run.toml --ranks 2 --link 1GB", bench_communication);
+  comm.add_option("--link", of_comm->link, "Hold what a rank sends to this many bytes per second, such as 1GB");
   auto const io = command.add_subcommand("io", "Not available yet");
   io.allow_extras();
   io.callback([&program] {
