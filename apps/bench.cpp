@@ -75,6 +75,10 @@ ExitCode bench_communication(Program const& program, Options const& o, Parallel&
   auto const sources = train::open_data(session.config());
   auto const b = train::bench_comm(session, *sources.train, o.steps, link);
   if (p.world.rank() != 0) return ExitCode::ok;
+  if (b.sent_bytes == 0 && !o.json) {
+    std::printf("step %.1f ms; nothing is communicated in it: start more ranks, such as --ranks 2\n", b.step_s * 1e3);
+    return ExitCode::ok;
+  }
   if (o.json) {
     ordered_json const result{{"step_s", b.step_s},
                               {"without_communication_s", b.without_s},
@@ -91,8 +95,8 @@ ExitCode bench_communication(Program const& program, Options const& o, Parallel&
       "hidden\n",
       b.step_s * 1e3, b.without_s * 1e3, b.alone_s * 1e3, b.exposed_s * 1e3, 100 * b.hidden());
   std::printf("all ranks send %s a step; links %s\n", human_bytes(b.sent_bytes).c_str(),
-              link > 0 ? text("held to ", human_bytes(static_cast<std::int64_t>(link)), "/s a rank").c_str()
-                       : "as fast as they are (--link 1GB holds every rank to 1 GB/s)");
+              link > 0 ? text("held to ", human_bytes(static_cast<std::int64_t>(link)), "/s a rank and group").c_str()
+                       : "as fast as they are (--link 1GB holds them to 1 GB/s)");
   return ExitCode::ok;
 }
 
@@ -195,7 +199,8 @@ void add_bench(Command const& app, Program& program) {
   auto const [comm, of_comm] = of_run_file("comm", "What communication costs inside a training step of a run file",
                                            "Rounds: a step, one without communication, communication alone",
                                            "run.toml --ranks 2 --link 1GB", bench_communication);
-  comm.add_option("--link", of_comm->link, "Hold what a rank sends to this many bytes per second, such as 1GB");
+  comm.add_option("--link", of_comm->link,
+                  "Hold what a rank sends in a group to this many bytes per second, such as 1GB");
   auto const io = command.add_subcommand("io", "Not available yet");
   io.allow_extras();
   io.callback([&program] {

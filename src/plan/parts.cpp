@@ -80,10 +80,10 @@ Fused rewrite(Plan const& plan, Part const& part, graph::Graph const& graph) {
   if (plan.canonical()) return {canonical(plan, graph), {}};
   auto const schedule = part.schedules.find(part.trains() ? plan.micro_batches.front() : -1);
   bool const split = schedule != part.schedules.end() && has_weight_actions(schedule->second);
-  auto const source = split ? split_head(graph) : graph;
+  auto const cut = cuts_vocabulary(plan, graph) ? plan.mesh.size("tp") : 1;
+  auto const source = split ? split_head(graph, plan.mesh.size("dp") * cut) : graph;
   if (!plan.config.parallel.fuse) return {source, {}};
-  return fuse(source, cuts_vocabulary(plan, source),
-              [&](std::vector<int> const& nodes) { return may_fuse(plan, source, nodes); });
+  return fuse(source, cut > 1, [&](std::vector<int> const& nodes) { return may_fuse(plan, source, nodes); });
 }
 
 /// Nodes of the update belong to no stage; all others to that of their layer.

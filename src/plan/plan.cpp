@@ -113,6 +113,10 @@ std::vector<program::ProgramSet> lower_all(Plan const& plan) {
   return all;
 }
 
+std::int64_t rank_bytes(Plan const& plan, int rank) {
+  return kind_bytes(plan, static_cast<std::size_t>(plan.shape_of(rank)));
+}
+
 std::int64_t peak_bytes(Plan const& plan) {
   std::int64_t peak = 0;
   for (std::size_t k = 0; k < plan.shapes.size(); ++k) peak = std::max(peak, kind_bytes(plan, k));

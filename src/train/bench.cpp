@@ -78,7 +78,7 @@ StepBench bench_step(Session& session, data::Source const& source, int steps, in
   b.step_s = median(b.times);
   b.measured_peak_bytes = peak_resident_bytes();
   b.arena_growth_bytes = b.measured_peak_bytes - session.resident_before_arenas();
-  b.planned_peak_bytes = plan::peak_bytes(session.plan());
+  b.planned_peak_bytes = plan::rank_bytes(session.plan(), static_cast<int>(world.rank()));
 
   bool const bf16 = session.config().precision.compute == "bf16";
   b.peak_gflops = kernels::measure_peak_gflops(bf16 ? DType::bf16 : DType::f32, 0.2);

@@ -124,9 +124,9 @@ Threads find_threads(std::int64_t asked) {
 void reexecute_with_threads(Threads const& threads, char** arguments) {
   std::map<std::string, std::string> wanted;
   wanted["OMP_NUM_THREADS"] = std::to_string(threads.count);
-  // Processes that share a mask would all be bound to its first cores: ranks, or other runs beside one that leaves some
-  // of its cores alone.
-  bool const owned = !threads.shared && threads.count == threads.cores;
+  // Processes that share a mask would all be bound to its first cores: ranks, or other runs beside one that nobody gave
+  // cores of its own and that leaves some of them alone.
+  bool const owned = !threads.shared && (threads.local_ranks > 1 || threads.count == threads.cores);
   wanted["OMP_PROC_BIND"] = owned ? "close" : "false";
   if (owned) wanted["OMP_PLACES"] = "cores";
   if (threads.shared) wanted["OMP_WAIT_POLICY"] = "passive";

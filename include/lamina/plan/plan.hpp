@@ -41,6 +41,7 @@ std::vector<program::ProgramSet> lower_all(Plan const& plan);
 /// Stable text for people.
 std::string to_text(Plan const& plan);                ///< --print plan
 std::string memory_text(Plan const& plan, int rank);  ///< --print memory: per program, space and role
+std::int64_t rank_bytes(Plan const& plan, int rank);  ///< of one rank, like peak_bytes
 std::int64_t peak_bytes(Plan const& plan);            ///< of the fullest rank: all spaces, communication scratch
 std::uint64_t hash(Plan const& plan);                 ///< of all ranks' programs
 

@@ -28,7 +28,7 @@ struct ExecutorOptions {
 /// integers zero.
 struct Trial {
   bool kernels = true, communication = true;
-  /// Bytes per second, > 0: whatever a rank sends takes at least that long, asleep.
+  /// Bytes per second, > 0: what a rank sends in a group takes at least that long, asleep.
   double link_speed = 0;
 };
 

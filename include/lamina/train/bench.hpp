@@ -22,7 +22,7 @@ struct StepBench {
   std::vector<double> losses;  ///< of all steps, warm-up included
   double step_s = 0;           ///< median of times
   double tokens_per_s = 0, mfu = 0, peak_gflops = 0, stream_gbytes_per_s = 0, exposed_comm_s = 0;
-  std::int64_t planned_peak_bytes = 0;
+  std::int64_t planned_peak_bytes = 0;   ///< of this rank
   std::int64_t measured_peak_bytes = 0;  ///< resident high-water mark of rank 0
   std::int64_t arena_growth_bytes =
       0;                           ///< of that, what came after the arenas were made: the plan and the libraries' own
@@ -37,11 +37,12 @@ struct CommBench {
   double link_speed = 0;        ///< bytes per second a rank was held to; 0: none
   std::int64_t sent_bytes = 0;  ///< by all ranks in a step
   /// 1 - exposed / alone: 1 is communication that costs nothing, 0 as much as by itself.
-  double hidden() const { return alone_s > 0 ? 1 - exposed_s / alone_s : 1; }
+  double hidden() const { return sent_bytes > 0 ? 1 - exposed_s / alone_s : 1; }
 };
 
 /// What communication costs inside a step: rounds of whole steps, steps without communication and communication alone,
-/// interleaved. Data and parameters are those of one real step; the learning rate is 0. Collective.
+/// interleaved. They begin with the data and parameters of one real step, the learning rate being 0; what a step
+/// without communication computes has no meaning, and later ones may go on from it. Collective.
 CommBench bench_comm(Session& session, data::Source const& source, int rounds, double link_speed);
 
 /// Times `steps` optimizer steps after `warmup` of them, then profiles two more. Collective.

@@ -64,8 +64,8 @@ class ProgramWriter {
   /// A kernel without an op in the graph's catalogue.
   int kernel(std::string kind, std::vector<int> in, std::vector<int> out);
   int copy(int in, int out, std::string layer);
-  /// A communication step on the group's own stream. `step` brings kind, operands, attributes, layer, peer; `after` what
-  /// it waits for beside its operands.
+  /// A communication step on the group's own stream. `step` brings kind, operands, attributes, layer, peer; `after`
+  /// what it waits for beside its operands.
   int communicate(std::string const& group, program::Step step);
   /// The next compute step waits for this one too.
   void wait_for(int step);
@@ -90,10 +90,10 @@ class ProgramWriter {
   Buffers& buffers_;
   int index_ = 0;
   int last_compute_ = -1;
-  std::vector<bool> written_;             // accumulating buffers that have been written in this program
-  std::vector<Use> uses_;                 // by buffer
-  std::vector<std::vector<int>> known_;   // stream -> last step of every other stream that it has waited for
-  std::vector<int> pending_;              // what the next compute step waits for
+  std::vector<bool> written_;            // accumulating buffers that have been written in this program
+  std::vector<Use> uses_;                // by buffer
+  std::vector<std::vector<int>> known_;  // stream -> last step of every other stream that it has waited for
+  std::vector<int> pending_;             // what the next compute step waits for
 };
 
 /// A value that crosses from one pp coordinate to another.
@@ -104,7 +104,7 @@ struct Message {
 };
 
 /// Names of groups.
-std::string pair_group(int from, int to);                       ///< "pp.0>1"
-std::string tie_group(std::vector<int> const& coordinates);     ///< "tie.0+3"
+std::string pair_group(int from, int to);                    ///< "pp.0>1"
+std::string tie_group(std::vector<int> const& coordinates);  ///< "tie.0+3"
 
 }  // namespace lamina::plan

@@ -57,7 +57,8 @@ struct Bucket {
 struct LateSums {
   std::set<std::pair<std::size_t, int>> where;  ///< action, node
   std::vector<int> alone;                       ///< gradients that nothing else adds to
-  std::int64_t gathered_bytes = 0;              ///< operands of all replicas together
+  std::vector<int> before;          ///< gradients of which the rest is reduced before the late sum: each by itself
+  std::int64_t gathered_bytes = 0;  ///< operands of all replicas together
 };
 LateSums find_late_sums(Plan const& plan, Part const& part, std::vector<Action> const& actions,
                         std::array<std::vector<std::vector<int>>, 4> const& table);

@@ -31,14 +31,14 @@ struct Part {
 
 /// How a tensor of the optimizer (parameter, gradient, moment) is held by the ranks of a replica group.
 struct Storage {
-  TensorSpec spec;  ///< of the buffer
+  TensorSpec spec;    ///< of the buffer
   bool part = false;  ///< only this replica's flat rows; see `flat_rows`
 };
 
 /// What decides a template: ranks that agree in it share one.
 struct Kind {
-  int stage = 0;                  ///< pp coordinate
-  int replica = 0;                ///< a dp coordinate that stands for all of the kind
+  int stage = 0;    ///< pp coordinate
+  int replica = 0;  ///< a dp coordinate that stands for all of the kind
   std::int64_t micro_batches = 1;
 };
 
@@ -48,17 +48,17 @@ struct Plan {
   Purpose purpose = Purpose::train;
   Mesh mesh;
   Policy policy;
-  int zero = 0;  ///< ZeRO stage that is in force: 0 with one replica and for generation
-  std::vector<std::int64_t> micro_batches;   ///< per replica
-  std::map<std::string, int> stage_of;       ///< layer path -> virtual stage
-  std::vector<int> at;                       ///< virtual stage -> pp coordinate
+  int zero = 0;                             ///< ZeRO stage that is in force: 0 with one replica and for generation
+  std::vector<std::int64_t> micro_batches;  ///< per replica
+  std::map<std::string, int> stage_of;      ///< layer path -> virtual stage
+  std::vector<int> at;                      ///< virtual stage -> pp coordinate
   std::map<std::string, std::vector<int>> holders;  ///< parameter -> pp coordinates that use it, ascending
   std::vector<Part> parts;
   std::set<std::string> masters;   ///< parameters whose f32 master some node reads, or a copy packed of all of it
   std::vector<std::string> notes;  ///< what the user should know: see `to_text`
 
   std::vector<Kind> kinds;
-  std::vector<int> kind_of;  ///< (pp coordinate * replicas + replica) -> kind
+  std::vector<int> kind_of;                                      ///< (pp coordinate * replicas + replica) -> kind
   std::vector<std::shared_ptr<program::Template const>> shapes;  ///< per kind
 
   bool canonical() const { return config.run.determinism == "canonical"; }

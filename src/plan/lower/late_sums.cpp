@@ -14,8 +14,8 @@ TensorSpec of_all_replicas(Plan const& plan, TensorSpec spec) {
 
 /// Who adds to gradients.
 struct Writers {
-  std::map<int, int> count;         // state -> nodes of all actions
-  std::map<int, std::size_t> last;  // embedding_grad -> its last action
+  std::map<int, int> count;                         // state -> nodes of all actions
+  std::map<int, std::pair<std::size_t, int>> last;  // state -> action and node of the last of them
 };
 
 Writers find_writers(Part const& part, std::vector<Action> const& actions,
@@ -24,8 +24,10 @@ Writers find_writers(Part const& part, std::vector<Action> const& actions,
   for (std::size_t a = 0; a < actions.size(); ++a) {
     for (int const n : nodes_of(part, actions[a], table)) {
       auto const& node = part.graph.node(n);
-      if (node.op->kind() == "embedding_grad") w.last[n] = a;
-      for (int const o : node.out) ++w.count[part.graph.value(o).accumulates_into];
+      for (int const o : node.out) {
+        int const state = part.graph.value(o).accumulates_into;
+        if (state >= 0) ++w.count[state], w.last[state] = {a, n};
+      }
     }
   }
   return w;
@@ -41,29 +43,34 @@ LateSums find_late_sums(Plan const& plan, Part const& part, std::vector<Action> 
   bool const overlaps = plan.zero < 2 && plan.config.parallel.overlap && !plan.canonical();
   if (!part.trains() || plan.mesh.size("dp") == 1 || !overlaps || !alike) return late;
   auto writers = find_writers(part, actions, table);
-  for (auto const& [id, action] : writers.last) {
-    auto const& node = part.graph.node(id);
+  std::set<std::pair<std::size_t, int>> candidates;
+  for (auto const& [state, where] : writers.last) {
+    if (part.graph.node(where.second).op->kind() == "embedding_grad") candidates.insert(where);
+  }
+  for (auto const& where : candidates) {
+    auto const& node = part.graph.node(where.second);
+    auto const id = static_cast<std::size_t>(node.id);
     std::int64_t gathered = 0, reduced = 0;
     for (std::size_t i = 0; i < node.in.size(); ++i) {
-      int const form = part.layouts.operands[static_cast<std::size_t>(id)][i];
+      int const form = part.layouts.operands[id][i];
       gathered += of_all_replicas(plan, plan.local_spec(part, node.in[i], form)).bytes();
     }
     std::vector<int> states;
-    bool over_replicas_only = true;
+    bool fits = true;  // partial over the replicas only, and nothing is added behind it
     for (int const o : node.out) {
       int const state = part.graph.value(o).accumulates_into;
       auto const axes = part.layouts.partial_axes(state);
-      over_replicas_only &= axes.size() == 1 && plan.mesh.axes[axes[0]] == "dp" &&
-                            plan.holders_of(part.graph.value(state).name).size() == 1;
+      fits &= axes.size() == 1 && plan.mesh.axes[axes[0]] == "dp" && writers.last.at(state) == where &&
+              plan.holders_of(part.graph.value(state).name).size() == 1;
       states.push_back(state);
       reduced += plan.local_spec(part, state).bytes();
     }
     // What fits a bucket is no worse than any other last bucket.
-    if (!over_replicas_only || reduced <= plan.config.parallel.bucket || 2 * gathered > reduced) continue;
-    late.where.insert({action, id});
+    if (!fits || reduced <= plan.config.parallel.bucket || 2 * gathered > reduced) continue;
+    late.where.insert(where);
     late.gathered_bytes += gathered;
     for (int const s : states) {
-      if (--writers.count[s] == 0) late.alone.push_back(s);
+      (--writers.count[s] == 0 ? late.alone : late.before).push_back(s);
     }
   }
   return late;

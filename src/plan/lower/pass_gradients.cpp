@@ -60,13 +60,16 @@ void Pass::plan_buckets() {
     bool const tied = plan_.holders_of(v.name).size() > 1;
     auto const bytes = plan_.local_spec(part_, f.state).bytes();
     auto const at = open.find({axes, tied});
-    bool const fits = at != open.end() && buckets_[at->second].bytes + bytes <= plan_.config.parallel.bucket &&
+    // A bucket that grew after a late sum would reduce it once more.
+    bool const alone = std::find(late_.before.begin(), late_.before.end(), f.state) != late_.before.end();
+    bool const fits = !alone && at != open.end() &&
+                      buckets_[at->second].bytes + bytes <= plan_.config.parallel.bucket &&
                       (plan_.zero < 2 || buckets_[at->second].action == f.action);
     if (!fits) {
-      open[{axes, tied}] = buckets_.size();
+      if (!alone) open[{axes, tied}] = buckets_.size();
       buckets_.push_back({.gradients = {}, .bytes = 0, .axes = axes, .tied = tied});
     }
-    auto& bucket = buckets_[open[{axes, tied}]];
+    auto& bucket = fits ? buckets_[at->second] : buckets_.back();
     bucket.gradients.push_back(f.state);
     bucket.bytes += bytes;
     bucket.action = f.action, bucket.place = f.place, bucket.node = f.node;

@@ -25,14 +25,13 @@ void put_split(Rebuild& rebuild, graph::Graph const& source, graph::Node const& 
 
 }  // namespace
 
-graph::Graph split_head(graph::Graph const& source) {
+graph::Graph split_head(graph::Graph const& source, std::int64_t ranks) {
   Rebuild rebuild(source);
   for (auto const& n : source.nodes()) {
     auto const* head = dynamic_cast<graph::HeadLossGrad const*>(n.op.get());
     auto const& x = n.in.empty() ? TensorSpec{} : source.value(n.in[0]).spec;
-    bool const split =
-        head != nullptr &&
-        x.count() / x.shape.back() * source.value(n.in[1]).spec.shape[0] * sizeof_dtype(x.dtype) <= most_bytes;
+    auto const logits = head == nullptr ? 0 : x.count() / x.shape.back() * source.value(n.in[1]).spec.shape[0];
+    bool const split = head != nullptr && logits / ranks * sizeof_dtype(x.dtype) <= most_bytes;
     if (split) {
       put_split(rebuild, source, n, head->attrs());
     } else {

@@ -50,7 +50,8 @@ std::vector<test::Combination> chosen() {
                                                    "dp2_tp2_pp2",
                                                    "dp2_pp2_zero3_interleaved",
                                                    "dp4_large_vocab_untied_zero1",
-                                                   "dp2_tp2_large_vocab"};
+                                                   "dp2_tp2_large_vocab",
+                                                   "tp2_pp2_whole_tokens_zb"};
   auto all = test::combinations();
   if (std::getenv("LAMINA_ALL_COMBINATIONS") == nullptr) {
     std::erase_if(all, [](auto const& c) { return !cross_section.contains(c.name); });

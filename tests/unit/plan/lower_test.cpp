@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "lamina/base/text.hpp"
 #include "support/plan_cases.hpp"
+#include "support/temporary.hpp"
 
 namespace lamina::plan {
 namespace {
@@ -170,6 +172,38 @@ TEST(Lower, sums_the_last_gradient_of_an_embedding_over_the_tokens_of_all_replic
       }
       EXPECT_EQ(counted, 1);
     }
+  }
+}
+
+/// How many gradients are sums over the tokens of all replicas; none of them is reduced behind that.
+int late_sums(Program const& p, program::Template const& shape) {
+  std::set<int> gathered, late;
+  for (auto const& s : p.steps) {
+    if (s.kind == StepKind::all_gather) gathered.insert(s.out.begin(), s.out.end());
+    bool const reduces = s.kind == StepKind::all_reduce || s.kind == StepKind::reduce_scatter;
+    for (int const b : s.out) {
+      EXPECT_FALSE(reduces && late.contains(b)) << shape.buffers[static_cast<std::size_t>(b)].name;
+      if (s.op == "embedding_grad" && gathered.contains(s.in[0])) late.insert(b);
+    }
+  }
+  return static_cast<int>(late.size());
+}
+
+TEST(Lower, sums_no_gradient_late_that_something_else_adds_to_later) {
+  test::TemporaryDirectory const directory;
+  PlanCase c{.world = 4, .micro = 1, .global = 2, .vocab = 300, .bucket = 4000};
+  c.pp = 2;
+  auto config = test::plan_config(c);
+  config.pipeline.schedule = "file";
+  config.pipeline.stages.lists = {{{"embed", "blocks.0.*"}, 0}, {{"blocks.1.*"}, 1}, {{"final", "head"}, 0}};
+  auto const graphs = test::plan_graphs(c, Purpose::train);
+  // The head's weight gradient in front of the embedding's, then behind it.
+  for (auto const& [order, expected] : {std::pair{"W0.2 W0.0", 2}, {"W0.0 W0.2", 0}}) {
+    config.pipeline.file =
+        test::write_file(directory / "order.txt", text("0: F0.0 F0.2 I0.2 I0.0 ", order, "\n1: F0.1 I0.1 W0.1\n"));
+    auto const plan = make(graphs, config, 4, test::plan_machine(c), Purpose::train);
+    auto const set = lower(*plan, 0);
+    EXPECT_EQ(late_sums(*set.shape->find_program("forward_backward"), *set.shape), expected) << order;
   }
 }
 
