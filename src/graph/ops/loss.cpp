@@ -57,8 +57,9 @@ std::int64_t product_flops(std::span<TensorSpec const> in) {
 std::int64_t head_scratch(std::span<TensorSpec const> in, int threads, bool all_logits, bool gradient) {
   auto const up16 = [](std::int64_t n) { return (n + 15) / 16 * 16; };
   auto const rows = detail::without_last(in[0].shape).count(), vocab = in[1].shape[0];
-  auto const chunk =
-      std::min(rows, std::max<std::int64_t>(256, (std::int64_t{1} << 26) / std::max<std::int64_t>(vocab, 1)));
+  auto const most = std::max<std::int64_t>(256, (std::int64_t{1} << 26) / std::max<std::int64_t>(vocab, 1));
+  auto const chunks = std::max<std::int64_t>(1, (rows + most - 1) / most);
+  auto const chunk = (rows + chunks - 1) / chunks;  // the kernel takes equal ones
   std::int64_t const block = 1024;
   bool const bf16 = in[0].dtype == DType::bf16;
   auto const words = (all_logits ? vocab : block) + (gradient ? block + (bf16 ? in[1].shape[1] : 0) : 0);

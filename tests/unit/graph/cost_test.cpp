@@ -86,10 +86,10 @@ TEST(Scratch, of_the_head_holds_as_many_rows_as_a_chunk) {
   };
   std::int64_t const fixed = 3 * mebi + 132 * 1024;
   EXPECT_EQ(bytes(f32, 3, 11), fixed + 4 * 16 * (11 + 1024) + 16 * 16) << "three rows are rounded up to sixteen";
-  EXPECT_EQ(bytes(f32, 1600, 50257), fixed + 4 * 1344 * std::int64_t{50257 + 1024} + 16 * 1600)
-      << "2^26 / 50257 = 1335";
-  EXPECT_EQ(bytes(f32, 1600, 1 << 20), fixed + 4 * 256 * std::int64_t{(1 << 20) + 1024} + 16 * 1600)
-      << "never below 256";
+  EXPECT_EQ(bytes(f32, 1600, 50257), fixed + 4 * 800 * std::int64_t{50257 + 1024} + 16 * 1600)
+      << "2^26 / 50257 = 1335: two of 800";
+  EXPECT_EQ(bytes(f32, 1600, 1 << 20), fixed + 4 * 240 * std::int64_t{(1 << 20) + 1024} + 16 * 1600)
+      << "seven of at most 256";
   EXPECT_EQ(bytes(bf16, 3, 11), bytes(f32, 3, 11) + 4 * 16 * 5 + packed_weight_bytes(11, 5, bf16));
 }
 
