@@ -19,6 +19,7 @@ class Crossings {
 
   struct Target {
     int value, form, to;
+    bool backward;  ///< wanted by a backward there
   };
   /// What leaves a node, in the order of sending.
   std::vector<Target> const& leaving(int node) const { return leaving_[static_cast<std::size_t>(node)]; }
@@ -81,6 +82,7 @@ class Pass {
   void post_receives(std::size_t action);
   void wait_for_sends(std::size_t action);
   void send(graph::Node const& node, std::size_t action);
+  std::size_t own_backward(std::size_t action) const;
 
   void write_node(graph::Node const& node, std::size_t action);
   /// What the steps of a node have in common over all micro-batches.

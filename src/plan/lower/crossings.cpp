@@ -31,7 +31,8 @@ Crossings::Crossings(Plan const& plan, Part const& part)
       }
       arriving_[n][i] = {v.id, form};
       if (!known.emplace(v.id, form, here).second) continue;
-      leaving_[static_cast<std::size_t>(v.producer)].push_back({v.id, form, here});
+      leaving_[static_cast<std::size_t>(v.producer)].push_back(
+          {v.id, form, here, node.phase == graph::Phase::backward});
       pairs_.insert({from, here});
     }
   }

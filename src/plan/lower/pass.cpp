@@ -116,8 +116,20 @@ void Pass::send(graph::Node const& node, std::size_t action) {
     step.peer = t.to < kind_.stage ? 0 : 1;
     step.micro_batch = static_cast<int>(micro_batch_);
     step.layer = node.layer;
-    sent_[action].push_back(writer_.communicate(pair_group(kind_.stage, t.to), std::move(step)));
+    // A fused head makes gradients in its forward: their receiver comes to them when this stage would have made them.
+    auto const due = t.backward ? own_backward(action) : action;
+    sent_[due].push_back(writer_.communicate(pair_group(kind_.stage, t.to), std::move(step)));
   }
+}
+
+/// The backward of the micro-batch and stage of an action.
+std::size_t Pass::own_backward(std::size_t action) const {
+  auto const& list = actions();
+  auto const at = std::find_if(list.begin(), list.end(), [&](Action const& a) {
+    bool const backward = a.kind == Action::Kind::backward || a.kind == Action::Kind::backward_input;
+    return backward && a.micro_batch == list[action].micro_batch && a.stage == list[action].stage;
+  });
+  return at == list.end() ? action : static_cast<Index>(at - list.begin());
 }
 
 int Pass::operand(graph::Node const& node, std::size_t i, std::size_t action) {

@@ -207,6 +207,20 @@ TEST(Lower, sums_no_gradient_late_that_something_else_adds_to_later) {
   }
 }
 
+/// Its fused loss makes the gradient that leaves for the stage before while that one is still in its forwards.
+TEST(Lower, a_last_stage_of_nothing_but_the_head_does_not_lock_up) {
+  for (std::string const schedule : {"gpipe", "1f1b", "zb-h1"}) {
+    for (std::string const recompute : {"none", "full"}) {
+      PlanCase c{.world = 3, .micro = 1, .global = 8};
+      c.pp = 3, c.schedule = schedule, c.recompute = recompute;
+      auto config = test::plan_config(c);
+      config.pipeline.stages.lists = {{{"embed", "blocks.0.*"}, 0}, {{"blocks.1.*", "final"}, 1}, {{"head"}, 2}};
+      auto const graphs = test::plan_graphs(c, Purpose::train);
+      EXPECT_NO_THROW(make(graphs, config, 3, test::plan_machine(c), Purpose::train)) << schedule << recompute;
+    }
+  }
+}
+
 TEST(Lower, reduces_gradients_bucket_by_bucket) {
   auto const set = set_of({.world = 2, .bucket = 4000});
   auto const& p = *set.shape->find_program("forward_backward");
