@@ -121,18 +121,21 @@ Threads find_threads(std::int64_t asked) {
   return t;
 }
 
-void reexecute_with_threads(Threads const& threads, char** arguments) {
-  std::map<std::string, std::string> wanted;
-  wanted["OMP_NUM_THREADS"] = std::to_string(threads.count);
+std::map<std::string, std::string> openmp_environment(Threads const& threads) {
+  std::map<std::string, std::string> wanted{{"OMP_NUM_THREADS", std::to_string(threads.count)}};
   // Processes that share a mask would all be bound to its first cores: ranks, or other runs beside one that nobody gave
   // cores of its own and that leaves some of them alone.
   bool const owned = !threads.shared && (threads.local_ranks > 1 || threads.count == threads.cores);
   wanted["OMP_PROC_BIND"] = owned ? "close" : "false";
   if (owned) wanted["OMP_PLACES"] = "cores";
   if (threads.shared) wanted["OMP_WAIT_POLICY"] = "passive";
+  return wanted;
+}
+
+void reexecute_with_threads(Threads const& threads, char** arguments) {
   if (std::getenv(cores_before)) return;  // second time round
   bool changed = false;
-  for (auto const& [name, value] : wanted) {
+  for (auto const& [name, value] : openmp_environment(threads)) {
     bool const by_user = std::getenv(name.c_str()) != nullptr;
     if (by_user && name != "OMP_NUM_THREADS") continue;
     if (by_user && std::getenv(name.c_str()) == value) continue;

@@ -15,7 +15,7 @@ struct HeadLossArgs {
   TensorRef targets;       ///< [R dims] i32; negative: ignored, no loss and no gradient
   TensorRef loss;          ///< f64 [2] = {sum of token losses, number of targets}
   TensorRef dx;            ///< [R dims, D] f32 or bf16, overwritten
-  TensorRef dlogits = {};  ///< [R dims, V] like x, overwritten; where present, dw and dbias are absent
+  TensorRef dlogits = {};  ///< [R dims, V] like x, overwritten; in place of dw and dbias
   TensorRef dw;            ///< [V, D] f32
   TensorRef dbias;         ///< [V] f32, present iff bias and dw are
   TensorRef scratch;       ///< u8, as planned for the op
@@ -53,19 +53,18 @@ void head_loss_stats_reference(HeadLossStatsArgs const& a);
 /// The gradients, from the statistics of the whole vocabulary; recomputes the logits chunk by chunk. Of a part of the
 /// vocabulary: the term of its words in dx, and the rows of dw and dbias that are here.
 struct HeadLossGradArgs {
-  TensorRef x;        ///< [R dims, D] f32 or bf16
-  TensorRef w;        ///< [V, D] f32 or bf16, or the rows of `part`
-  TensorRef bias;     ///< [V] f32 like the rows of w, or absent
-  TensorRef targets;  ///< [R dims] i32
-  TensorRef max;      ///< [R dims] f32
-  TensorRef sum;      ///< [R dims] f32
-  TensorRef dx;       ///< [R dims, D] f32 or bf16, overwritten
-  TensorRef dlogits =
-      {};             ///< [R dims, rows of w] like x, overwritten, 0 in padding; where present, dw and dbias are absent
-  TensorRef dw;       ///< like w, f32
-  TensorRef dbias;    ///< [V] f32, present iff bias and dw are
-  TensorRef scratch;  ///< u8, as planned for the op
-  int accumulate = 0;  ///< bit 1: add to dw, bit 2: add to dbias; clear bits overwrite
+  TensorRef x;             ///< [R dims, D] f32 or bf16
+  TensorRef w;             ///< [V, D] f32 or bf16, or the rows of `part`
+  TensorRef bias;          ///< [V] f32 like the rows of w, or absent
+  TensorRef targets;       ///< [R dims] i32
+  TensorRef max;           ///< [R dims] f32
+  TensorRef sum;           ///< [R dims] f32
+  TensorRef dx;            ///< [R dims, D] f32 or bf16, overwritten
+  TensorRef dlogits = {};  ///< [R dims, rows of w] like x, overwritten, 0 in padding; in place of dw and dbias
+  TensorRef dw;            ///< like w, f32
+  TensorRef dbias;         ///< [V] f32, present iff bias and dw are
+  TensorRef scratch;       ///< u8, as planned for the op
+  int accumulate = 0;      ///< bit 1: add to dw, bit 2: add to dbias; clear bits overwrite
   VocabPart part = {};
 };
 

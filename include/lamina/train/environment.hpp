@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -32,9 +33,13 @@ struct Threads {
 };
 Threads find_threads(std::int64_t asked);
 
-/// Sets OMP_NUM_THREADS, OMP_PROC_BIND, OMP_PLACES and, when ranks share cores, OMP_WAIT_POLICY=passive, and executes
-/// the program again with the same arguments if they were not set so already: libgomp reads them before main. Before
-/// MPI_Init only. What the user has set by hand is kept.
+/// What libgomp is told: OMP_NUM_THREADS, OMP_PROC_BIND, OMP_PLACES and, when ranks share cores,
+/// OMP_WAIT_POLICY=passive. Threads are bound where the cores are this process's own: those that a launcher gave a
+/// rank, or all there are.
+std::map<std::string, std::string> openmp_environment(Threads const& threads);
+
+/// Sets these, and executes the program again with the same arguments if they were not set so already: libgomp reads
+/// them before main. Before MPI_Init only. What the user has set by hand is kept.
 void reexecute_with_threads(Threads const& threads, char** arguments);
 
 /// One rank's view, gathered at start.
@@ -51,13 +56,13 @@ std::string describe(World const& world, Threads const& threads);
 
 /// Resident high-water mark of this process (VmHWM), bytes.
 std::int64_t peak_resident_bytes();
-/// Memory that this process may take, bytes: its share of the machine or of its cgroup among the ranks that run here, and
-/// no more than the rlimits of addresses and of data (`ulimit -v`, `ulimit -d`) leave beside what it has already.
+/// Memory that this process may take, bytes: its share of the machine or of its cgroup among the ranks that run here,
+/// and no more than the rlimits of addresses and of data (`ulimit -v`, `ulimit -d`) leave beside what it has already.
 /// A reserve is kept of these for what is no part of a plan: stacks of threads, libraries, files.
 std::int64_t usable_memory_bytes(std::int64_t ranks_here = 1);
 
-/// What somebody else threw, as an Error: "train.memory.exhausted" (exit 5) where the system refused memory or a thread,
-/// "app.internal" (exit 70) otherwise.
+/// What somebody else threw, as an Error: "train.memory.exhausted" (exit 5) where the system refused memory or a
+/// thread, "app.internal" (exit 70) otherwise.
 Error as_error(std::exception const& e);
 
 }  // namespace lamina::train

@@ -36,9 +36,8 @@ class Crossings {
   std::set<std::pair<int, int>> pairs_;
 };
 
-/// The nodes of a part that an action runs, in graph order.
-std::vector<int> const& nodes_of(Part const& part, Action const& action,
-                                 std::array<std::vector<std::vector<int>>, 4> const& table);
+/// The nodes that an action runs, in graph order.
+std::vector<int> const& nodes_of(Action const& action, std::array<std::vector<std::vector<int>>, 4> const& table);
 std::array<std::vector<std::vector<int>>, 4> make_node_table(Part const& part, std::size_t stages);
 
 /// Gradients that are reduced together as soon as the last of them is final.
@@ -76,7 +75,7 @@ class Pass {
  private:
   using Index = std::size_t;
   std::vector<Action> const& actions() const { return schedule_.actions[static_cast<Index>(kind_.stage)]; }
-  std::vector<int> const& nodes(Action const& a) const { return nodes_of(part_, a, table_); }
+  std::vector<int> const& nodes(Action const& a) const { return nodes_of(a, table_); }
 
   void plan_messages();
   void post_receives(std::size_t action);

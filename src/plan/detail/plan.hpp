@@ -60,6 +60,7 @@ struct Plan {
   std::vector<Kind> kinds;
   std::vector<int> kind_of;                                      ///< (pp coordinate * replicas + replica) -> kind
   std::vector<std::shared_ptr<program::Template const>> shapes;  ///< per kind
+  bool awaits_sends = true;  ///< a send has left two actions later, so that its buffer is free; else at the end
 
   bool canonical() const { return config.run.determinism == "canonical"; }
   Part const* find_part(std::string_view program) const;
@@ -108,5 +109,7 @@ void make_kinds(Plan& plan);
 
 /// One kind's programs with all offsets.
 program::Template lower_kind(Plan const& plan, Kind const& kind);
+/// Fills `shapes`.
+void lower_kinds(Plan& plan);
 
 }  // namespace lamina::plan

@@ -61,8 +61,7 @@ std::array<std::vector<std::vector<int>>, 4> make_node_table(Part const& part, s
   return table;
 }
 
-std::vector<int> const& nodes_of(Part const&, Action const& action,
-                                 std::array<std::vector<std::vector<int>>, 4> const& table) {
+std::vector<int> const& nodes_of(Action const& action, std::array<std::vector<std::vector<int>>, 4> const& table) {
   return table[static_cast<std::size_t>(action.kind)][static_cast<std::size_t>(action.stage)];
 }
 

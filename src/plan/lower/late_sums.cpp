@@ -22,7 +22,7 @@ Writers find_writers(Part const& part, std::vector<Action> const& actions,
                      std::array<std::vector<std::vector<int>>, 4> const& table) {
   Writers w;
   for (std::size_t a = 0; a < actions.size(); ++a) {
-    for (int const n : nodes_of(part, actions[a], table)) {
+    for (int const n : nodes_of(actions[a], table)) {
       auto const& node = part.graph.node(n);
       for (int const o : node.out) {
         int const state = part.graph.value(o).accumulates_into;

@@ -104,7 +104,7 @@ void Pass::post_receives(std::size_t action) {
 
 /// A send has left before the action after the next begins, so that its buffer is free then.
 void Pass::wait_for_sends(std::size_t action) {
-  if (action < 2) return;
+  if (action < 2 || !plan_.awaits_sends) return;
   for (int const s : sent_[action - 2]) writer_.wait_for(s);
 }
 

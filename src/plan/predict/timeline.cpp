@@ -212,7 +212,7 @@ Simulated actions_of(Plan const& plan, Timeline const& passes) {
     for (auto const& action : schedule.actions[c]) {
       Simulated::Span span{unknown, unknown};
       // The program has the nodes of every action in this order, with other steps between them.
-      for (int const n : nodes_of(part, action, table)) {
+      for (int const n : nodes_of(action, table)) {
         auto const& node = part.graph.node(n);
         auto const is_node = [&](program::Step const& step) {
           return step.kind == StepKind::kernel && step.micro_batch == action.micro_batch && step.layer == node.layer &&

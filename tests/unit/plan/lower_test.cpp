@@ -6,6 +6,7 @@
 #include <set>
 
 #include "lamina/base/text.hpp"
+#include "plan/detail/plan.hpp"
 #include "support/plan_cases.hpp"
 #include "support/temporary.hpp"
 
@@ -219,6 +220,24 @@ TEST(Lower, a_last_stage_of_nothing_but_the_head_does_not_lock_up) {
       EXPECT_NO_THROW(make(graphs, config, 3, test::plan_machine(c), Purpose::train)) << schedule << recompute;
     }
   }
+}
+
+/// Sound, but each coordinate would wait for a send that the other receives only after one that waits for it.
+TEST(Lower, an_order_in_which_nobody_may_wait_for_sends_is_planned_without) {
+  test::TemporaryDirectory const directory;
+  PlanCase c{.world = 2, .micro = 1, .global = 8};
+  c.pp = 2;
+  auto config = test::plan_config(c);
+  config.pipeline.schedule = "file";
+  config.pipeline.stages.lists = {{{"embed", "blocks.0.*"}, 0}, {{"blocks.1.*"}, 1}, {{"final", "head"}, 0}};
+  std::string first, last, middle, back;
+  for (int m = 0; m < 8; ++m)
+    first += text(" F", m, ".0"), last += text(" F", m, ".2 B", m, ".2"), middle += text(" F", m);
+  for (int m = 0; m < 8; ++m) back += text(" B", m, ".0"), middle += text(" B", m);
+  config.pipeline.file = test::write_file(directory / "order.txt", text("0:", first, last, back, "\n1:", middle, "\n"));
+  auto const plan = make(test::plan_graphs(c, Purpose::train), config, 2, test::plan_machine(c), Purpose::train);
+  EXPECT_FALSE(plan->awaits_sends);
+  EXPECT_TRUE(program::verify(lower_all(*plan)).empty());
 }
 
 TEST(Lower, reduces_gradients_bucket_by_bucket) {

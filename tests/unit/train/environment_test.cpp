@@ -38,6 +38,24 @@ TEST(UsableMemory, is_what_the_limits_of_the_process_leave) {
   }
 }
 
+TEST(OpenMpEnvironment, binds_threads_to_cores_that_are_the_process_own) {
+  struct Case {
+    Threads threads;
+    char const* bound;
+  };
+  for (auto const& [threads, bound] :
+       {Case{{.cores = 8, .online = 8, .count = 8}, "close"}, Case{{.cores = 8, .online = 8, .count = 3}, "false"},
+        Case{{.cores = 4, .online = 8, .local_ranks = 2, .count = 3}, "close"},
+        Case{{.cores = 8, .online = 8, .local_ranks = 2, .count = 4, .shared = true}, "false"},
+        Case{{.cores = 2, .online = 8, .count = 4, .shared = true}, "false"}}) {
+    auto const wanted = openmp_environment(threads);
+    EXPECT_EQ(wanted.at("OMP_NUM_THREADS"), std::to_string(threads.count));
+    EXPECT_EQ(wanted.at("OMP_PROC_BIND"), bound) << threads.count << " of " << threads.cores;
+    EXPECT_EQ(wanted.contains("OMP_PLACES"), wanted.at("OMP_PROC_BIND") == "close");
+    EXPECT_EQ(wanted.contains("OMP_WAIT_POLICY"), threads.shared);
+  }
+}
+
 TEST(AsError, tells_refused_memory_and_threads_from_bugs) {
   EXPECT_EQ(as_error(std::bad_alloc()).exit_code(), ExitCode::memory);
   EXPECT_EQ(as_error(std::system_error(EAGAIN, std::generic_category())).exit_code(), ExitCode::memory);
