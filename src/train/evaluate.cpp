@@ -51,6 +51,7 @@ Evaluation evaluate(Session& session, data::Source const& source, std::int64_t s
   auto const total = samples > 0 ? std::min(samples, source.samples()) : source.samples();
   auto& executor = session.executor();
   auto const micro = session.config().batch.micro;
+  session.gather_parameters();
   Inputs inputs(executor, source, micro);
   auto const *loss = session.loss("eval_loss"), *hits = session.loss("eval_accuracy");
   std::array<double, 4> sums{};  // loss, targets, hits, rows that could be hits

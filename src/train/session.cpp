@@ -187,7 +187,12 @@ std::map<plan::Copies, std::vector<checkpoint::Piece>> Session::pieces_by_copies
   return result;
 }
 
-std::vector<checkpoint::Piece> Session::owned_pieces() const {
+void Session::gather_parameters() {
+  if (executor_->has_program("gather")) executor_->run("gather");
+}
+
+std::vector<checkpoint::Piece> Session::owned_pieces() {
+  gather_parameters();
   std::vector<checkpoint::Piece> mine;
   for (auto const& [copies, pieces] : pieces_by_copies()) {
     auto share = checkpoint::split_among_replicas(pieces, copies.index, copies.count);

@@ -65,8 +65,11 @@ class Session {
   checkpoint::Found load(std::string const& run_dir, std::int64_t step);
   /// This rank's pieces of what a checkpoint holds.
   std::vector<checkpoint::Piece> pieces() const;
-  /// The same for saving: of what several ranks hold alike, each has a part.
-  std::vector<checkpoint::Piece> owned_pieces() const;
+  /// The same for saving: of what several ranks hold alike, each has a part. Collective, see gather_parameters.
+  std::vector<checkpoint::Piece> owned_pieces();
+  /// After an update with ZeRO 1 or 2 a rank has most parameters right in its own rows only, and the next forward
+  /// fetches the others as it goes. Whoever reads parameters before that calls this first. Collective.
+  void gather_parameters();
 
   /// The sums of an output such as `loss`, f64[2]; null where another rank counts the same, or this one has none.
   double const* loss(std::string const& output) const;

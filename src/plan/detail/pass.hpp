@@ -97,6 +97,8 @@ class Pass {
   void make_form(int value, int form, std::int64_t m, std::string const& layer);
   int buffer(int value, int form, std::int64_t m) { return buffers_.of(part_, writer_.index(), value, form, m); }
 
+  void fetch_parameters();
+  void pack_fetched(graph::Node const& node);
   void plan_gathers();
   void gather(std::size_t run);
 
@@ -136,6 +138,8 @@ class Pass {
   std::map<int, Incoming> incoming_;    // by sender's coordinate
   std::vector<std::vector<int>> sent_;  // per action: send steps
   std::vector<bool> made_;              // form, micro-batch: it exists
+
+  std::set<std::string> unpacked_;  // copies of parameters that were fetched and not packed yet
 
   struct Run {  // consecutive nodes of one block in one action
     std::size_t action = 0;

@@ -5,6 +5,7 @@
 #include "lamina/graph/ops/elementwise.hpp"
 #include "lamina/graph/ops/update.hpp"
 #include "plan/detail/memory.hpp"
+#include "plan/detail/parameters.hpp"
 #include "plan/detail/pass.hpp"
 
 namespace lamina::plan {
@@ -74,17 +75,41 @@ class Lowering {
   }
 
   /// An optimizer node per parameter, each followed by its working copies. With ZeRO on this rank's rows; what others
-  /// need whole is gathered, a bucket at a time while the next one is updated.
+  /// need whole is gathered beneath the rest of the update, or by the next forward.
   void update(Part const& part) {
-    ProgramWriter writer(plan_, shape_, buffers_, "update");
-    Gathers gathers;
-    for (auto const& node : part.graph.nodes()) {
-      if (node.phase != graph::Phase::update || !buffers_.is_here(part, node)) continue;
-      auto const name = optimize(writer, part, node);
-      copies(writer, gathers, name, true);
-      if (gathers.bytes > plan_.config.parallel.bucket) flush(writer, gathers);
+    auto const later = late_parameters(plan_, part, buffers_);
+    std::set<std::string> const late(later.begin(), later.end());
+    {
+      ProgramWriter writer(plan_, shape_, buffers_, "update");
+      RowGather rows(plan_, buffers_, writer);
+      std::vector<std::string> gathered;
+      for (auto const& node : part.graph.nodes()) {
+        if (node.phase != graph::Phase::update || !buffers_.is_here(part, node)) continue;
+        auto const name = optimize(writer, part, node);
+        cast_copies(plan_, buffers_, writer, name, true);
+        if (late.contains(name)) continue;
+        for (int const b : cut_buffers(plan_, buffers_, name, true)) rows.add(b);
+        if (plan_.zero > 0) {
+          gathered.push_back(name);
+        } else {
+          pack_all(writer, name);
+        }
+      }
+      rows.flush();
+      for (auto const& name : gathered) pack_all(writer, name);
     }
-    flush(writer, gathers);
+    if (!late.empty()) gather(later);
+  }
+
+  /// What the next forward would fetch, for those who look at the parameters before it.
+  void gather(std::vector<std::string> const& late) {
+    ProgramWriter writer(plan_, shape_, buffers_, "gather");
+    RowGather rows(plan_, buffers_, writer);
+    for (auto const& name : late) {
+      for (int const b : cut_buffers(plan_, buffers_, name, true)) rows.add(b);
+    }
+    rows.flush();
+    for (auto const& name : late) pack_all(writer, name);
   }
 
   /// Returns the name of the parameter.
@@ -119,81 +144,23 @@ class Lowering {
     return name;
   }
 
-  struct Gathers {
-    std::vector<int> buffers;               // whole tensors of which each replica has its rows
-    std::vector<WorkingCopy const*> packs;  // to be made once their masters are whole
-    std::int64_t bytes = 0;
-  };
-
-  void gather(Gathers& gathers, int buffer) {
-    gathers.buffers.push_back(buffer);
-    gathers.bytes += buffers_[buffer].spec.bytes();
-  }
-
-  void flush(ProgramWriter& writer, Gathers& gathers) {
-    std::map<DType, std::vector<int>> by_dtype;  // a collective has one
-    for (int const b : gathers.buffers) by_dtype[buffers_[b].spec.dtype].push_back(b);
-    for (auto const& [dtype, list] : by_dtype) {
-      Step step;
-      step.kind = StepKind::all_gather;
-      step.in = step.out = list;
-      std::vector<std::string> rows;
-      for (int const b : list) {
-        rows.push_back(rows_text(row_bounds(flat_rows(buffers_[b].spec.shape).rows, plan_.mesh.size("dp"))));
-      }
-      step.attributes.set("rows", join(rows, ";"));
-      step.attributes.set("flat", std::int64_t{1});
-      step.layer = "parameters";
-      writer.communicate("dp", std::move(step));
-    }
-    for (auto const* copy : gathers.packs) pack(writer, *copy);
-    gathers = {};
-  }
-
   void refresh() {
     ProgramWriter writer(plan_, shape_, buffers_, "refresh");
-    Gathers gathers;
+    RowGather rows(plan_, buffers_, writer);
     std::set<std::string> done;
     for (auto const& copy : buffers_.copies()) {
-      if (done.insert(copy.parameter).second) copies(writer, gathers, copy.parameter, false);
-      if (gathers.bytes > plan_.config.parallel.bucket) flush(writer, gathers);
+      if (!done.insert(copy.parameter).second) continue;
+      cast_copies(plan_, buffers_, writer, copy.parameter, false);
+      for (int const b : cut_buffers(plan_, buffers_, copy.parameter, false)) rows.add(b);
+      pack_all(writer, copy.parameter);
     }
-    flush(writer, gathers);
+    rows.flush();
   }
 
-  /// The working copies of one parameter. `updated`: its master has changed in this rank's rows only.
-  void copies(ProgramWriter& writer, Gathers& gathers, std::string const& parameter, bool updated) {
-    int const master = buffers_.find(parameter, Role::parameter);
-    bool const sharded = plan_.zero >= 1 && updated;
-    bool const master_whole = plan_.zero == 0 || (plan_.zero < 3 && plan_.masters.contains(parameter));
-    if (sharded && master_whole) gather(gathers, master);
+  void pack_all(ProgramWriter& writer, std::string const& parameter) {
     for (auto const& copy : buffers_.copies()) {
-      if (copy.parameter != parameter) continue;
-      if (copy.packed) {
-        sharded ? gathers.packs.push_back(&copy) : pack(writer, copy);
-        continue;
-      }
-      int const out = buffers_.find(copy.name, Role::packed);
-      Step step;
-      step.layer = parameter;
-      graph::Cast const cast(copy.dtype);
-      step.attributes = cast.attributes();
-      bool const by_rows = !(plan_.zero == 0 || plan_.zero == 3) && (updated || !master_whole);
-      if (by_rows) {
-        auto const flat = flat_rows(buffers_[out].spec.shape);
-        step.attributes.set("rows", rows_text(row_bounds(flat.rows, plan_.mesh.size("dp"))));
-        step.attributes.set("rows_axis", std::string("dp"));
-      }
-      writer.kernel(cast, {buffers_[master].spec}, {master}, {out}, std::move(step));
-      if (by_rows) gather(gathers, out);
+      if (copy.packed && copy.parameter == parameter) pack(buffers_, writer, copy);
     }
-  }
-
-  void pack(ProgramWriter& writer, WorkingCopy const& copy) {
-    auto const use = copy.use == "forward" ? graph::PackWeight::Use::forward : graph::PackWeight::Use::backward;
-    graph::PackWeight const op({.use = use, .n = copy.n, .k = copy.k, .rows = copy.rows, .dtype = copy.dtype});
-    writer.kernel(op, {buffers_.find(copy.parameter, Role::parameter)}, {buffers_.find(copy.name, Role::packed)},
-                  copy.parameter);
   }
 
   Plan const& plan_;

@@ -40,7 +40,7 @@ Pass::Pass(Plan const& plan, Kind const& kind, program::Template& shape, Buffers
 void Pass::write() {
   plan_messages();
   plan_gathers();
-  if (part_.trains()) plan_buckets();
+  if (part_.trains()) plan_buckets(), fetch_parameters();
   sent_.resize(actions().size());
   for (std::size_t a = 0; a < actions().size(); ++a) {
     micro_batch_ = actions()[a].micro_batch;
@@ -187,6 +187,7 @@ void Pass::write_node(graph::Node const& node, std::size_t action) {
   auto const& forms = part_.layouts.operands[static_cast<Index>(node.id)];
   auto& prototype = prototypes_[static_cast<Index>(node.id)];
   if (!prototype) prototype = make_prototype(node);
+  pack_fetched(node);
   std::vector<int> in, out;
   in.reserve(node.in.size()), out.reserve(node.out.size() + 1);
   for (std::size_t i = 0; i < node.in.size(); ++i) {

@@ -1,7 +1,9 @@
-// ZeRO stage 3: parameters are whole only around the block that uses them.
+// Parameters from other replicas. ZeRO 1 and 2: what the update has left is fetched once. ZeRO 3: parameters are whole
+// only around the block that uses them.
 #include <algorithm>
 
 #include "lamina/base/text.hpp"
+#include "plan/detail/parameters.hpp"
 #include "plan/detail/pass.hpp"
 #include "plan/detail/selection.hpp"
 
@@ -9,6 +11,26 @@ namespace lamina::plan {
 
 using program::Step;
 using program::StepKind;
+
+/// All at once: in the stream of the replicas' group they come one after the other, before any reduction.
+void Pass::fetch_parameters() {
+  RowGather rows(plan_, buffers_, writer_);
+  for (auto const& name : late_parameters(plan_, part_, buffers_)) {
+    for (int const b : cut_buffers(plan_, buffers_, name, true)) rows.add(b);
+    for (auto const& copy : buffers_.copies()) {
+      if (copy.packed && copy.parameter == name) unpacked_.insert(copy.name);
+    }
+  }
+  rows.flush();
+}
+
+/// A weight is packed when it has arrived, just before the first product that reads it.
+void Pass::pack_fetched(graph::Node const& node) {
+  if (unpacked_.empty()) return;
+  for (auto const& copy : copies_[static_cast<Index>(node.id)]) {
+    if (copy && copy->packed && unpacked_.erase(copy->name) > 0) pack(buffers_, writer_, *copy);
+  }
+}
 
 /// Cuts the nodes of every action into runs of one block, each with the parameters that it is the first to use.
 void Pass::plan_gathers() {

@@ -27,6 +27,7 @@ test::Outcome train(config::RunConfig const& config, int ranks, int tag) {
     test::TrainRun run(config, group, source);
     auto const weights = [&] {
       std::map<std::string, std::vector<float>> all;
+      run.session.gather_parameters();
       for (auto const& name : run.parameters()) {
         auto const v = run.values(name, Role::parameter);
         all[name].assign(v.begin(), v.end());

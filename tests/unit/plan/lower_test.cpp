@@ -299,6 +299,46 @@ TEST(Lower, updates_every_parameter_and_then_its_working_copies) {
   EXPECT_EQ(steps_of(set, "update", "adamw")[2].attributes.real("weight_decay"), 0.0);  // a norm
 }
 
+/// Buffers that the all-gathers of a program make whole, and copies that it packs.
+std::multiset<std::string> made_whole(ProgramSet const& set, std::string_view program) {
+  std::multiset<std::string> names;
+  for (auto const& s : set.shape->find_program(program)->steps) {
+    if (s.kind != StepKind::all_gather && s.op != "pack_weight") continue;
+    for (int const b : s.out) {
+      auto const& buffer = set.shape->buffers[static_cast<std::size_t>(b)];
+      if (buffer.role != Role::scratch) names.insert(buffer.name);
+    }
+  }
+  return names;
+}
+
+TEST(Lower, leaves_all_but_the_first_blocks_to_be_gathered_by_the_next_forward) {
+  using ::testing::Contains;
+  using ::testing::Not;
+  for (std::int64_t const zero : {1, 2}) {
+    for (bool const bf16 : {false, true}) {
+      PlanCase c{.world = 2, .layers = 3, .bf16 = bf16};
+      c.zero = zero;
+      auto const set = set_of(c);
+      auto const by_update = made_whole(set, "update"), by_forward = made_whole(set, "forward_backward");
+      EXPECT_EQ(by_forward, made_whole(set, "gather"));
+      for (auto const& name : by_forward) EXPECT_EQ(by_forward.count(name), 1u) << name;
+      EXPECT_THAT(by_update, Contains("blocks.0.mlp.proj.weight"));
+      EXPECT_THAT(by_update, Contains("blocks.0.mlp.proj.weight@forward"));
+      EXPECT_THAT(by_forward, Contains("blocks.1.attn.qkv.weight"));
+      EXPECT_THAT(by_forward, Contains("blocks.1.attn.qkv.weight@backward"));
+      EXPECT_THAT(by_forward, Contains("final.norm.bias"));
+      c.overlap = false;
+      auto all = by_update;
+      all.insert(by_forward.begin(), by_forward.end());
+      auto const without = set_of(c);
+      EXPECT_EQ(made_whole(without, "update"), all);
+      EXPECT_TRUE(made_whole(without, "forward_backward").empty());
+      EXPECT_THAT(program_names(without), Not(Contains("gather")));
+    }
+  }
+}
+
 TEST(Lower, keeps_one_moment_for_sgd) {
   auto const set = set_of({.optimizer = "sgd"});
   EXPECT_EQ(steps_of(set, "update", "sgd").size(), 28u);
