@@ -42,13 +42,13 @@ void resolve_mesh(Mesh& mesh, std::int64_t world, std::vector<ErrorInfo>& proble
 /// Returns the ranks that take part.
 std::int64_t fit_to_ranks(RunConfig& config, std::int64_t world, Work work) {
   auto& mesh = config.mesh;
-  auto const cut = mesh.tp * mesh.pp;
   config.batch.shares.clear();
-  if (cut > world || (work == Work::evaluation && world % cut != 0)) {
-    mesh.tp = mesh.pp = 1;
-    config.pipeline = {};
-    config.parallel.split.clear();
-  }
+  auto const fits = [&] {
+    auto const cut = mesh.tp * mesh.pp;
+    return cut <= world && (work != Work::evaluation || world % cut == 0);
+  };
+  if (!fits()) mesh.pp = 1, config.pipeline = {};
+  if (!fits()) mesh.tp = 1, config.parallel.split.clear();
   if (work == Work::generation) world = mesh.tp * mesh.pp;
   if (mesh.dp * mesh.tp * mesh.pp != world) mesh.dp = 0;  // what is left
   return world;

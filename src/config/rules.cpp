@@ -184,13 +184,16 @@ class Rules {
            .fix =
                p.file.empty() ? "name the file of the schedule: file = \"my.schedule\"" : "write schedule = \"file\""});
     }
-    auto const stages = c_.mesh.pp * p.chunks;
+    auto const chunks = p.schedule == "interleaved" ? p.chunks : 1;  // others have one stage at a coordinate
+    auto const stages = c_.mesh.pp * chunks;
     if (!p.stages.blocks.empty() && std::ssize(p.stages.blocks) != stages) {
       add("pipeline.stages",
           {.code = "config.pipeline.stages",
            .subject = "pipeline.stages gives another number of stages than the mesh",
-           .found = text(p.stages.blocks.size(), " counts, mesh.pp = ", c_.mesh.pp, ", pipeline.chunks = ", p.chunks),
-           .expected = text("mesh.pp * pipeline.chunks = ", stages, " counts of blocks"),
+           .found = text(p.stages.blocks.size(), " counts, mesh.pp = ", c_.mesh.pp, ", pipeline.chunks = ", p.chunks,
+                         ", schedule = \"", p.schedule, '"'),
+           .expected = text(stages, chunks > 1 ? " counts of blocks: mesh.pp * pipeline.chunks"
+                                               : " counts of blocks: mesh.pp"),
            .fix = "give one count per stage, or \"auto\""});
     }
     for (auto const& list : p.stages.lists) {

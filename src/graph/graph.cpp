@@ -74,6 +74,12 @@ int Graph::add_state(std::string name, TensorSpec spec, std::vector<std::string>
   return id;
 }
 
+void Graph::add_layer(std::string const& path, bool optional) {
+  if (optional) optional_layers_.insert(path);
+  if (!layers_.empty() && layers_.back() == path) return;
+  if (known_layers_.insert(path).second) layers_.push_back(path);
+}
+
 std::vector<int> Graph::add_node(OpPtr op, std::vector<int> in, std::string layer, Phase phase,
                                  std::vector<int> const& targets) {
   auto const kind = op->kind();
@@ -92,6 +98,7 @@ std::vector<int> Graph::add_node(OpPtr op, std::vector<int> in, std::string laye
   auto const out = infer_in(layer, *op, specs);
   auto const names = propagate_dims(expand_rule(op->shard_rule(), specs, out, kind), dims, kind);
   require_operation(*op, layer, phase);
+  add_layer(layer);
 
   Node node{.id = static_cast<int>(nodes_.size()),
             .op = std::move(op),

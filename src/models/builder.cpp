@@ -116,8 +116,15 @@ std::uint32_t Builder::make_operation(std::string_view op) {
   return graph::operation_id(n == 1 ? name : text(name, '_', n));
 }
 
+int Builder::pass_on(int x) {
+  graph_.add_layer(path_, true);
+  return x;
+}
+
 int Builder::dropout(int x, double p) {
-  if (p == 0 || request_.mode != Mode::train) return x;
+  if (p == 0) return pass_on(x);
+  graph_.add_layer(path_);
+  if (request_.mode != Mode::train) return x;
   graph::Dropout::Attrs const attrs{.p = p, .operation = make_operation("dropout")};
   return apply(std::make_shared<graph::Dropout>(attrs), {x, rng()})[0];
 }

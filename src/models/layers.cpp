@@ -63,7 +63,9 @@ class Network {
       x_ = b_.layer_norm("", b_.cast(x_, DType::f32), feeds_a_product(i) ? b_.request().compute : DType::f32);
     } else if (layer.op == "dropout") {
       x_ = b_.dropout(x_, layer.p);
-    } else if (layer.op != "flatten") {
+    } else if (layer.op == "flatten") {
+      b_.pass_on(x_);
+    } else {
       refuse("op", text("layer ", names_[i]), text("op = \"", layer.op, '"'),
              "linear, relu, gelu, layer_norm, dropout or flatten", "correct model.layers");
     }

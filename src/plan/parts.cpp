@@ -14,18 +14,7 @@ namespace {
 // What a layer costs, in nanoseconds of a nominal machine: only the ratios matter.
 constexpr std::int64_t flops_per_ns = 100, bytes_per_ns = 10;
 
-std::vector<std::string> layers_of(graph::Graph const& graph) {
-  std::vector<std::string> layers;
-  std::string last;
-  std::set<std::string> known;
-  for (auto const& n : graph.nodes()) {
-    if (n.layer == last || !known.insert(n.layer).second) continue;
-    layers.push_back(last = n.layer);
-  }
-  return layers;
-}
-
-std::vector<LayerCost> costs_of(graph::Graph const& graph, std::vector<std::string> const& layers) {
+std::vector<LayerCost> costs_of(graph::Graph const& graph) {
   std::map<std::string, std::int64_t> cost;
   for (auto const& n : graph.nodes()) {
     std::vector<TensorSpec> specs;
@@ -34,7 +23,7 @@ std::vector<LayerCost> costs_of(graph::Graph const& graph, std::vector<std::stri
     cost[n.layer] += std::max(c.flops / flops_per_ns, c.bytes / bytes_per_ns);
   }
   std::vector<LayerCost> costs;
-  for (auto const& l : layers) costs.push_back({l, cost[l]});
+  for (auto const& l : graph.layers()) costs.push_back({l, cost[l], graph.is_optional(l)});
   return costs;
 }
 
@@ -125,10 +114,10 @@ Schedule forward_only(Plan const& plan) {
 }  // namespace
 
 void assign_stages(Plan& plan, graph::Graph const& graph) {
-  auto const layers = layers_of(graph);
+  auto const& layers = graph.layers();
   auto const& p = plan.config.pipeline;
   plan.policy = make_policy(plan.config, plan.purpose, plan.mesh, layers);
-  auto const assignment = assign_stages(costs_of(graph, layers), p.stages, plan.mesh.size("pp"),
+  auto const assignment = assign_stages(costs_of(graph), p.stages, plan.mesh.size("pp"),
                                         p.schedule == "interleaved" ? static_cast<int>(p.chunks) : 1);
   for (std::size_t l = 0; l < layers.size(); ++l) plan.stage_of[layers[l]] = assignment.stage[l];
   plan.at = assignment.at;
@@ -138,7 +127,7 @@ void add_part(Plan& plan, std::string program, graph::Graph const& graph) {
   if (graph.nodes().empty()) return;
   Part part;
   part.program = std::move(program);
-  part.layers = layers_of(graph);
+  part.layers = graph.layers();
   if (part.trains()) {
     for (auto const m : plan.micro_batches) part.schedules.try_emplace(m, schedule_of(plan, m));
   } else {

@@ -9,6 +9,7 @@
 #include "plan/detail/copies.hpp"
 #include "plan/detail/parts.hpp"
 #include "plan/detail/plan.hpp"
+#include "plan/detail/timeline.hpp"
 #include "plan/detail/traffic.hpp"
 
 namespace lamina::plan {
@@ -22,16 +23,8 @@ namespace {
         .fix = "build it with models::build first"});
 }
 
-/// An order of actions can be sound and yet lock up where ranks wait for their sends to have left: then none waits, and
-/// what it sends stays in memory.
-void require_sound(Plan& plan) {
-  auto why = mismatch(lower_all(plan));
-  if (!why.empty() && plan.mesh.size("pp") > 1) {
-    plan.awaits_sends = false;
-    lower_kinds(plan);
-    require_memory(plan);
-    why = mismatch(lower_all(plan));
-  }
+void require_sound(Plan const& plan) {
+  auto const why = mismatch(lower_all(plan));
   if (why.empty()) return;
   fail({.code = "plan.verify.problem",
         .subject = "the planned programs do not pass their own verification",
@@ -69,6 +62,18 @@ TensorSpec Plan::local_spec(Part const& part, int value, int form) const {
   return {v.spec.dtype, local_shape(v, layout, mesh)};
 }
 
+namespace {
+
+std::size_t most_actions(Plan const& plan) {
+  std::size_t most = 0;
+  for (auto const& [micro_batches, schedule] : plan.parts.front().schedules) {
+    for (auto const& actions : schedule.actions) most = std::max(most, actions.size());
+  }
+  return most;
+}
+
+}  // namespace
+
 void lower_kinds(Plan& plan) {
   plan.shapes.clear();
   for (auto const& kind : plan.kinds) {
@@ -97,6 +102,12 @@ std::shared_ptr<Plan> draft(Graphs const& graphs, config::RunConfig const& confi
   plan->masters = find_masters(*plan);
   make_kinds(*plan);
   lower_kinds(*plan);
+  // An order of actions can be sound and yet lock up where ranks wait so soon for their sends to have left.
+  bool const pipelined = purpose == Purpose::train && plan->mesh.size("pp") > 1;
+  while (pipelined && plan->send_lag > 0 && locks_up(*plan)) {
+    plan->send_lag = 2 * plan->send_lag < most_actions(*plan) ? 2 * plan->send_lag : 0;
+    lower_kinds(*plan);
+  }
   return plan;
 }
 

@@ -28,10 +28,11 @@ bool disjoint(Hyperslab const& a, Hyperslab const& b) {
 std::string slab_problem(Buffer const& b, std::vector<Hyperslab> const& slabs) {
   auto const &local = b.spec.shape, &global = b.global_shape;
   if (slabs.empty()) {
-    return local == global || is_empty(local) ? "" : text("holds ", local, " of ", global, " and lists no boxes");
+    return local == global ? "" : text("holds ", local, " of ", global, " and lists no boxes");
   }
   auto const room = *bytes_of(b.spec) / sizeof_dtype(b.spec.dtype);  // the tables are sound: it fits
   std::int64_t held = 0;
+  bool at_end = false;
   for (auto const& s : slabs) {
     if (s.offset.ndim() != global.ndim() || s.extent.ndim() != global.ndim() || global.ndim() == 0) {
       return text("is ", local, " of ", global, " and has a box at ", s.offset, " of ", s.extent, " with other dims");
@@ -41,10 +42,14 @@ std::string slab_problem(Buffer const& b, std::vector<Hyperslab> const& slabs) {
       if (s.offset[d] < 0 || s.extent[d] < 0 || s.extent[d] > global[d] || s.offset[d] > global[d] - s.extent[d]) {
         return text("has a box at ", s.offset, " of ", s.extent, " outside the global shape ", global);
       }
+      at_end |= count > 0 && s.offset[d] + s.extent[d] == global[d];
       if (count > 0) count = count > (room - held) / s.extent[d] ? room - held + 1 : count * s.extent[d];
     }
     held += count;
     if (held > room) return text("is ", local, ", and its boxes hold more elements than its ", room);
+  }
+  if (held > 0 && held < room && !at_end) {  // only what would lie behind the end of the global tensor is padding
+    return text("is ", local, ", and its boxes leave ", room - held, " of its elements unnamed");
   }
   for (std::size_t i = 0; i < slabs.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {

@@ -177,7 +177,9 @@ void Loop::check_numbers(std::int64_t step, detail::StepResult const& r) {
           .subject = text("step ", step, " of ", config_.run.dir),
           .found = found,
           .expected = "a finite loss and finite gradients",
-          .fix = text("the weights are those before the step; the last checkpoint is step ", saved_step_,
+          .fix = text("the weights are those before the step; ",
+                      saved_step_ < 0 ? std::string("there is no checkpoint")
+                                      : text("the last checkpoint is step ", saved_step_),
                       ". Lower optimizer.lr, lengthen lr_schedule.warmup_steps, or set guard.policy = \"skip\"")});
   }
   if (lead())

@@ -111,12 +111,26 @@ inline std::vector<Combination> combinations() {
     c.model.norm = "post", c.model.activation = "relu", c.model.causal = false;
   };
   auto const sgd = [](config::RunConfig& c) { c.optimizer.kind = "sgd", c.optimizer.lr = 0.3; };
+  auto const split = [](std::string layers, std::string dim) {
+    return [=](config::RunConfig& c) { c.parallel.split.push_back({{layers}, dim}); };
+  };
+  auto const returning = [](config::RunConfig& c) {
+    c.pipeline.stages.lists = {{{"embed", "blocks.0"}, 0},
+                               {{"blocks.1", "blocks.2"}, 1},
+                               {{"blocks.3"}, 2},
+                               {{"blocks.4", "final", "head"}, 0}};
+  };
   auto const odd = [](config::RunConfig& c) { c.batch.global = 7, c.batch.micro = 3; };
   return {
       {.name = "tp2", .tp = 2, .model = dropout},
       {.name = "tp2_whole_tokens", .tp = 2, .layout = whole_tokens},
       {.name = "tp2_untied_bias", .tp = 2, .model = untied},
       {.name = "tp2_post_relu", .tp = 2, .model = all(post, dropout)},
+      {.name = "tp2_embed_by_width", .tp = 2, .model = untied, .layout = split("embed", "in")},
+      {.name = "tp2_nothing_but_attention",
+       .tp = 2,
+       .model = all(untied, dropout),
+       .layout = all(split("embed", "none"), split("blocks.*.mlp", "none"), split("head", "none"))},
       {.name = "tp2_large_vocab", .tp = 2, .model = large_vocab},
       {.name = "tp4", .tp = 4},
       {.name = "tp4_whole_tokens_dropout", .tp = 4, .model = dropout, .layout = whole_tokens},
@@ -130,6 +144,7 @@ inline std::vector<Combination> combinations() {
       {.name = "pp2_uneven", .pp = 2, .model = prime_layers, .layout = stages({4, 1})},
       {.name = "pp3_1f1b_prime", .pp = 3, .model = all(prime_layers, dropout)},
       {.name = "pp3_zb_prime", .pp = 3, .model = prime_layers, .layout = schedule("zb-h1")},
+      {.name = "pp3_returning", .pp = 3, .model = all(prime_layers, dropout), .layout = returning},
       {.name = "pp4_1f1b", .pp = 4, .model = prime_layers},
       {.name = "pp4_gpipe_full_recompute",
        .pp = 4,

@@ -330,7 +330,7 @@ class Judge {
         b.role == Role::parameter || b.role == Role::gradient || b.role == Role::moment1 || b.role == Role::moment2;
     if (!named) return slabs.empty();
     auto const &local = b.spec.shape, &global = b.global_shape;
-    if (slabs.empty()) return local == global || local.count() == 0;
+    if (slabs.empty()) return local == global;
     std::set<std::vector<std::int64_t>> cells;
     std::int64_t named_cells = 0;
     for (auto const& s : slabs) {
@@ -348,7 +348,14 @@ class Judge {
         cells.insert(at);
       }
     }
-    return named_cells <= local.count() && static_cast<std::int64_t>(cells.size()) == named_cells;
+    bool const ends = std::any_of(cells.begin(), cells.end(), [&](auto const& cell) {
+      for (std::size_t d = 0; d < cell.size(); ++d) {
+        if (cell[d] + 1 == global[static_cast<int>(d)]) return true;
+      }
+      return false;
+    });
+    bool const full = named_cells == local.count() || cells.empty() || ends;  // the rest is behind the end
+    return full && named_cells <= local.count() && static_cast<std::int64_t>(cells.size()) == named_cells;
   }
 
   Template const& t_;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -63,6 +64,13 @@ class Graph {
   std::vector<int> add_node(OpPtr op, std::vector<int> in, std::string layer, Phase phase,
                             std::vector<int> const& targets = {});
 
+  /// A layer that may have no node, as a dropout in evaluation: run files name it all the same, or need not if it is
+  /// `optional`.
+  void add_layer(std::string const& path, bool optional = false);
+  bool is_optional(std::string const& layer) const { return optional_layers_.contains(layer); }
+  /// Layer paths in the order in which they were added or had their first node.
+  std::vector<std::string> const& layers() const { return layers_; }
+
   std::vector<Value> const& values() const { return values_; }
   std::vector<Node> const& nodes() const { return nodes_; }
   Value const& value(int id) const { return values_[static_cast<std::size_t>(id)]; }
@@ -85,6 +93,8 @@ class Graph {
 
   std::vector<Value> values_;
   std::vector<Node> nodes_;
+  std::vector<std::string> layers_;
+  std::set<std::string> known_layers_, optional_layers_;
   std::map<std::pair<std::string, Role>, int> ids_;  ///< first value of that name and role
   std::map<int, int> gradients_;                     ///< parameter -> gradient state
   std::map<std::int64_t, std::string> operations_;   ///< operation id of random numbers -> forward node

@@ -74,6 +74,8 @@ class Builder {
              int contract, bool bias, graph::Init init, DType dtype);
   /// x itself with p = 0 and in modes other than train.
   int dropout(int x, double p);
+  /// x as it comes; the scope is a layer that stages may name or leave out.
+  int pass_on(int x);
   /// Multi-head attention of qkv [batch, tokens, 3, heads, head_size]: in modes prefill and decode over the caches
   /// "<path>.cache_k" and "cache_v" [batch, heads, context, head_size]. p: dropout of the probabilities, in mode train.
   int attention(int qkv, bool causal, double p);

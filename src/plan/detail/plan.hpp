@@ -60,7 +60,8 @@ struct Plan {
   std::vector<Kind> kinds;
   std::vector<int> kind_of;                                      ///< (pp coordinate * replicas + replica) -> kind
   std::vector<std::shared_ptr<program::Template const>> shapes;  ///< per kind
-  bool awaits_sends = true;  ///< a send has left two actions later, so that its buffer is free; else at the end
+  /// A send has left before this many actions after its own, so that its buffer is free; 0: at the end of the program.
+  std::size_t send_lag = 2;
 
   bool canonical() const { return config.run.determinism == "canonical"; }
   Part const* find_part(std::string_view program) const;

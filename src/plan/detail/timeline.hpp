@@ -33,6 +33,8 @@ std::int64_t kernel_cost(std::int64_t flops, std::int64_t bytes, MachineModel co
 
 /// Plays a program; see `predict`.
 Timeline play(Plan const& plan, std::string_view program, MachineModel const& machine);
+/// Some rank's forward_backward waits for ever.
+bool locks_up(Plan const& plan);
 
 /// The actions of the training schedule in a timeline of forward_backward: from the start of the first to the end of
 /// the last kernel of each.

@@ -212,11 +212,22 @@ class Propagation {
     }
     if (is_fixed(v) || v.role == Role::gradient) {
       if (have.is_partial()) errors_.partial(node, v.id, have, axis);
+      if (have.split == Split::replicate) errors_.mismatch(node, cut_along(node, rule, letter, axis), v.id, axis, result_);
       errors_.whole(node, v.id, have, axis);
     }
     int& form = operand(node, i);
     if (have.split == Split::shard && want.split == Split::shard) form = find_form(node, v.id, form, {}, axis);
     form = find_form(node, v.id, form, want, axis);
+  }
+
+  /// The first operand that is cut along this letter.
+  int cut_along(graph::Node const& node, Rule const& rule, char letter, std::size_t axis) {
+    for (std::size_t i = 0; i < node.in.size(); ++i) {
+      auto const layout = current(node, i, axis);
+      if (layout.split == Split::shard && rule.in[i].letters[static_cast<std::size_t>(layout.dim)] == letter)
+        return node.in[i];
+    }
+    return node.in.front();
   }
 
   /// The form with this layout along the axis, made of `from`; one for all nodes of a phase and layer that ask for it.
@@ -260,7 +271,9 @@ class Propagation {
     auto const& letters = kind == "embedding_grad" ? rule.out[0].letters
                           : table                  ? rule.in[kind == "embedding" ? 0 : 1].letters
                                                    : rule.in[kind == "attention_grad" ? 1 : 0].letters;
-    if (auto const d = letters.find(letter); d != std::string::npos) cut.axis = a, cut.dim = static_cast<int>(d);
+    auto const d = letters.find(letter);
+    if (d == std::string::npos || (table && d != 0)) return;  // a table's width may be cut: all words are here
+    cut.axis = a, cut.dim = static_cast<int>(d);
   }
 
   void write(graph::Node const& node, int value, AxisLayout layout, std::size_t axis) {

@@ -1,5 +1,7 @@
 #include "plan/detail/layout_errors.hpp"
 
+#include <algorithm>
+
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
 
@@ -33,7 +35,8 @@ void LayoutErrors::mismatch(graph::Node const& node, int a, int b, std::size_t a
         .found = text(graph_.value(a).name, " is ", to_text(layouts.at(a, -1, axis)), ", ", graph_.value(b).name, " is ",
                       to_text(layouts.at(b, -1, axis))),
         .expected = text("equal cuts of equal letters of \"", node.op->shard_rule().letters, "\""),
-        .fix = "give the dims of both tensors the same logical names"});
+        .fix = text("give the layers that use them the same parallel.split; in a model of your own give the dims of both ",
+                    "tensors the same logical names")});
 }
 
 void LayoutErrors::output(graph::Node const& node, int value, char letter, std::size_t axis) const {
@@ -50,7 +53,8 @@ void LayoutErrors::writers(graph::Node const& node, int state, AxisLayout layout
         .subject = text(where(node), " writes ", graph_.value(state).name, over(axis)),
         .found = text(to_text(layout), ", while it is ", to_text(known)),
         .expected = "all writers of a tensor leave it in one layout",
-        .fix = "use the parameter in layers that are split alike, or give each its own parameter"});
+        .fix = "use the parameter in layers that are split alike, without parallel.sequence_parallel where it is whole, or "
+               "give each its own parameter (model.tied = false)"});
 }
 
 void fail_divisibility(graph::Value const& value, int dim, std::int64_t extent, Mesh const& mesh, std::size_t axis) {
@@ -64,8 +68,8 @@ void fail_divisibility(graph::Value const& value, int dim, std::int64_t extent, 
         .subject = text(value.name, ": cannot split dim ", dim, " ('", name, "') over mesh axis '", mesh.axes[axis], "'"),
         .found = text("extent ", extent, ", mesh.", mesh.axes[axis], " = ", parts),
         .expected = text("mesh.", mesh.axes[axis], " divides the extent; divisors: ", join(divisors)),
-        .fix = text("set mesh.", mesh.axes[axis], " to one of these, or take an extent from ", extent / parts * parts,
-                    ", ", (extent / parts + 1) * parts)});
+        .fix = text("set mesh.", mesh.axes[axis], " to one of these, or take an extent from ",
+                    std::max(parts, extent / parts * parts), ", ", (std::max(parts, extent) / parts + 1) * parts)});
 }
 
 }  // namespace lamina::plan

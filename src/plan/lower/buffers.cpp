@@ -119,8 +119,10 @@ void Buffers::add_copies() {
 void Buffers::add_persistent() {
   mark_used();
   add_values(Role::input);
-  // The host sets it in every training run, dropout or not.
-  if (plan_.purpose == Purpose::train) add_once("rng", Role::input, {DType::i64, {3}}, {3});
+  if (plan_.purpose == Purpose::train) {  // the host sets them on every rank, also without dropout or parameters
+    add_once("rng", Role::input, {DType::i64, {3}}, {3});
+    add_once("hyper", Role::input, {DType::f64, {4}}, {4});
+  }
   if (plan_.purpose != Purpose::generate) add_once("control", Role::input, {DType::f64, {16}}, {16});
   add_values(Role::output);
   Shape const norm{plan_.canonical() ? 4 : 2};

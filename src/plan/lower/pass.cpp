@@ -102,10 +102,10 @@ void Pass::post_receives(std::size_t action) {
   }
 }
 
-/// A send has left before the action after the next begins, so that its buffer is free then.
+/// A send has left before the action after the next begins (Plan::send_lag), so that its buffer is free then.
 void Pass::wait_for_sends(std::size_t action) {
-  if (action < 2 || !plan_.awaits_sends) return;
-  for (int const s : sent_[action - 2]) writer_.wait_for(s);
+  if (plan_.send_lag == 0 || action < plan_.send_lag) return;
+  for (int const s : sent_[action - plan_.send_lag]) writer_.wait_for(s);
 }
 
 void Pass::send(graph::Node const& node, std::size_t action) {

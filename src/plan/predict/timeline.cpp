@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
@@ -22,8 +23,8 @@ bool is_message(StepKind kind) { return kind == StepKind::send || kind == StepKi
 /// when all of these have come to it.
 class Player {
  public:
-  Player(Plan const& plan, std::string_view program, MachineModel const& machine) : plan_(plan), machine_(machine) {
-    int const replica = busiest_replica(plan);
+  Player(Plan const& plan, std::string_view program, MachineModel const& machine, int replica)
+      : plan_(plan), machine_(machine) {
     for (int c = 0; c < plan.mesh.size("pp"); ++c) {
       Rank r;
       r.shape = plan.shapes[kind_at(plan, c, replica)].get();
@@ -41,7 +42,8 @@ class Player {
     }
   }
 
-  Timeline run() {
+  /// False where some step waits for ever.
+  bool run() {
     for (bool moved = true; moved;) {
       moved = false;
       for (Index c = 0; c < ranks_.size(); ++c) {
@@ -53,12 +55,15 @@ class Player {
         }
       }
     }
+    return std::ranges::all_of(ranks_, [](Rank const& r) {
+      return std::ranges::all_of(r.streams, [](Stream const& s) { return s.next == s.steps.size(); });
+    });
+  }
+
+  Timeline timeline() {
     Timeline t;
     for (auto const& r : ranks_) {
-      for (auto const& s : r.streams) {
-        if (s.next < s.steps.size()) fail_stuck(r, s.steps[s.next]);
-        t.end = std::max(t.end, s.free);
-      }
+      for (auto const& s : r.streams) t.end = std::max(t.end, s.free);
     }
     for (auto& r : ranks_) {
       std::int64_t own = 0;
@@ -146,14 +151,6 @@ class Player {
     stream.announced = false;
   }
 
-  [[noreturn]] void fail_stuck(Rank const& rank, int step) const {
-    fail({.code = "plan.verify.stuck",
-          .subject = text("program ", rank.program->name, " does not come to its end"),
-          .found = text("step ", step, " waits for ever"),
-          .expected = "programs that match",
-          .fix = "this is a bug in Lamina: report it with the run file"});
-  }
-
   Plan const& plan_;
   MachineModel const& machine_;
   std::vector<Rank> ranks_;
@@ -194,7 +191,24 @@ std::int64_t cost_of(program::Step const& step, MachineModel const& machine, int
 }
 
 Timeline play(Plan const& plan, std::string_view program, MachineModel const& machine) {
-  return Player(plan, program, machine).run();
+  Player player(plan, program, machine, busiest_replica(plan));
+  if (!player.run()) {
+    fail({.code = "plan.verify.stuck",
+          .subject = text("program ", program, " does not come to its end"),
+          .found = "steps that wait for ever",
+          .expected = "programs that match",
+          .fix = "this is a bug in Lamina: report it with the run file"});
+  }
+  return player.timeline();
+}
+
+bool locks_up(Plan const& plan) {
+  std::set<std::int64_t> known;  // replicas with as many micro-batches are alike
+  for (Index r = 0; r < plan.micro_batches.size(); ++r) {
+    if (!known.insert(plan.micro_batches[r]).second) continue;
+    if (!Player(plan, "forward_backward", assumed_machine(plan), static_cast<int>(r)).run()) return true;
+  }
+  return false;
 }
 
 Simulated actions_of(Plan const& plan, Timeline const& passes) {

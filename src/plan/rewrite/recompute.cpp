@@ -9,6 +9,7 @@
 
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
+#include "lamina/config/run_config.hpp"
 #include "lamina/graph/ops/activation.hpp"
 #include "lamina/graph/ops/layer_norm.hpp"
 #include "lamina/graph/ops/linear.hpp"
@@ -70,9 +71,14 @@ class Rewrite {
     }
     std::vector<ErrorInfo> problems;
     std::map<std::pair<std::string, int>, int> known;
-    for (int const i : select(wanted.layers, paths, "memory.recompute_layers", problems)) {
+    // A model without blocks is one block a stage, and the default means all of it.
+    bool const has_blocks = std::any_of(paths.begin(), paths.end(), [](auto const& p) { return is_block(p); });
+    bool const everything = !has_blocks && wanted.layers == config::Memory{}.recompute_layers;
+    auto const selectors = everything ? std::vector<std::string>{"*"} : wanted.layers;
+    for (int const i : select(selectors, paths, "memory.recompute_layers", problems)) {
       auto const& layer = paths[Index(i)];
-      auto const [at, is_new] = known.emplace(std::pair(block_of(layer), stage(layer)), static_cast<int>(known.size()));
+      auto const block = has_blocks ? block_of(layer) : std::string();
+      auto const [at, is_new] = known.emplace(std::pair(block, stage(layer)), static_cast<int>(known.size()));
       groups_[layer] = at->second;
       if (is_new) stages_.push_back(stage(layer));
     }

@@ -132,9 +132,10 @@ class Checker {
       auto const& a = s_.actions[c][next[c]];
       auto const n = waits_for(a);
       auto const there = Index(at_[Index(n->stage)]);
+      auto const& stuck = s_.actions[there][next[there]];
+      auto const when = there == c ? std::string("later") : text("after ", to_text(stuck), ", which waits too");
       problems_.push_back(text(where(c, next[c]), "the order is not possible: ", to_text(a), " waits for ", to_text(*n),
-                               ", which coordinate ", there, " does ",
-                               there == c ? "later" : text("after ", to_text(s_.actions[there][next[there]]))));
+                               ", which coordinate ", there, stuck == *n ? " cannot begin" : text(" does ", when)));
     }
   }
 

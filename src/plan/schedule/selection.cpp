@@ -36,6 +36,13 @@ std::vector<std::string> candidates(std::vector<std::string> const& paths) {
   return all;
 }
 
+std::string expected_of(std::vector<std::string> const& paths) {
+  if (paths.size() <= 8) return text("one of the layers ", join(paths), ", or \"*\" for all of them");
+  bool const blocks = std::any_of(paths.begin(), paths.end(), [](auto const& p) { return p.starts_with("blocks."); });
+  return text("one of the layers ", paths.front(), " to ", paths.back(),
+              blocks ? ", or blocks.0-5, blocks.*" : ", or \"*\" for all of them");
+}
+
 }  // namespace
 
 bool selects(std::string_view selector, std::string_view path) {
@@ -53,8 +60,7 @@ std::vector<int> select(std::vector<std::string> const& selectors, std::vector<s
         {.code = "plan.layers.unknown",
          .subject = text(key, ": \"", s, "\" selects no layer"),
          .found = text('"', s, '"'),
-         .expected = text("one of the layers ", paths.empty() ? "" : paths.front(), " to ",
-                          paths.empty() ? "" : paths.back(), ", or blocks.0-5, blocks.*"),
+         .expected = expected_of(paths),
          .fix = guess.empty() ? "`lamina plan --print plan` lists the layers" : text("did you mean \"", guess, "\"?")});
   }
   std::vector<int> found;

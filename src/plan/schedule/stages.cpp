@@ -147,7 +147,7 @@ class Assignment {
     std::string last;
     for (auto const& l : layers_) {
       auto const block = has_blocks ? block_of(l.path) : l.path;
-      if ((!has_blocks || is_block(l.path)) && block != last) ++units, last = block;
+      if ((!has_blocks ? !l.optional : is_block(l.path)) && block != last) ++units, last = block;
       unit.push_back(std::max<std::int64_t>(units - 1, 0));
     }
     auto const what = has_blocks ? "blocks" : "layers";
@@ -205,6 +205,9 @@ class Assignment {
         }
         mine = static_cast<int>(k);
       }
+    }
+    for (Index i = list.size(); i-- > 0;) {  // with the layer behind it, the last with the one before
+      if (list[i] < 0 && layers_[i].optional) list[i] = i + 1 < list.size() ? list[i + 1] : i > 0 ? list[i - 1] : -1;
     }
     std::vector<std::string> missing;
     for (Index i = 0; i < list.size(); ++i) {

@@ -126,7 +126,7 @@ std::string layers_text(Plan const& plan, Part const& part) {
   Rows rows{{"layer", "output", "parameters", "device", "stage", "ranks", "layout", "bytes leaving"}};
   for (auto const& layer : part.layers) {
     auto const at = output.find(layer);
-    bool const fused = at == output.end();  // its forward is part of the layer before it
+    bool const fused = at == output.end();  // its forward is part of the layer before it, or nothing
     auto const spec = fused ? "fused" : text(plan.local_spec(part, at->second));
     auto const layout = fused ? "" : to_text(part.layouts.values[static_cast<std::size_t>(at->second)], mesh);
     int const stage = plan.stage_of.at(layer);

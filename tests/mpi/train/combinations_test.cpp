@@ -37,6 +37,8 @@ std::vector<test::Combination> chosen() {
   static std::set<std::string> const cross_section{"tp2",
                                                    "tp4_whole_tokens_dropout",
                                                    "tp4_full_recompute",
+                                                   "tp2_embed_by_width",
+                                                   "pp3_returning",
                                                    "pp2_zb",
                                                    "pp2_interleaved",
                                                    "pp2_uneven",

@@ -35,8 +35,8 @@ TEST(Lists, what_is_no_list_of_stages_is_told) {
 }
 
 TEST(Lists, stages_must_fit_the_mesh) {
-  EXPECT_THAT(problem_of("pipeline", "stages = [7, 5]"), HasSubstr("mesh.pp * pipeline.chunks = 1"));
-  EXPECT_EQ(problem_of("pipeline", "chunks = 2\nstages = [7, 5]"), "");
+  EXPECT_THAT(problem_of("pipeline", "stages = [7, 5]"), HasSubstr("1 counts of blocks: mesh.pp"));
+  EXPECT_EQ(problem_of("pipeline", "schedule = \"interleaved\"\nchunks = 2\nstages = [7, 5]"), "");
   EXPECT_THAT(problem_of("pipeline", "stages = [{ layers = \"*\", at = 1 }]"), HasSubstr("set mesh.pp = 2"));
   EXPECT_THAT(problem_of("pipeline", "chunks = 2\nstages = [{ layers = \"*\", at = 0 }]"), HasSubstr("remove chunks"));
 }

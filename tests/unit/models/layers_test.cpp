@@ -59,6 +59,18 @@ TEST(Layers, without_a_name_get_one_that_no_other_has) {
             "models.layers.name");
 }
 
+TEST(Layers, are_the_same_in_evaluation_also_those_without_an_op) {
+  auto m = classic();
+  m.input = {4, 5};
+  m.network.insert(m.network.begin(), {.op = "flatten", .name = "rows"});
+  m.network.push_back({.op = "dropout", .name = "off", .p = 0});
+  auto const layers = build(m, test::request(Mode::train)).layers();
+  EXPECT_THAT(layers, ElementsAre("rows", "part1.fc1", "relu1", "dropout1", "norm", "part2.fc", "off"));
+  auto const eval = build(m, test::request(Mode::eval));
+  EXPECT_EQ(eval.layers(), layers);
+  for (auto const& l : layers) EXPECT_EQ(eval.is_optional(l), l == "rows" || l == "off") << l;
+}
+
 TEST(Layers, have_accuracy_in_eval_of_classes_alone) {
   EXPECT_GE(build(classic(), test::request(Mode::eval)).find("accuracy", Role::output), 0);
   EXPECT_EQ(build(classic(), test::request(Mode::train)).find("accuracy", Role::output), -1);

@@ -135,6 +135,18 @@ TEST(Layout, refuses_operands_that_are_cut_differently) {
   EXPECT_THAT(e.fix, HasSubstr("same logical names"));
 }
 
+TEST(Layout, refuses_parameters_of_one_product_that_are_cut_differently) {
+  Graph g;
+  int const x = g.add_input("x", f32({2, 4, 6}), {"batch", "tokens", "model"});
+  int const w = g.add_parameter("w", f32({8, 6}), {"ff", "model"}, {}, true);
+  int const b = g.add_parameter("b", f32({8}), {""}, {}, false);  // as parallel.split = "none" of another layer has it
+  g.add_node(std::make_shared<graph::Linear>(graph::LinearAttrs{.bias = true}), {x, w, b}, "fc", Phase::forward);
+  auto const e = test::error_of([&] { propagate(g, {{"pp", "dp", "tp"}, {1, 1, 2}}, train); });
+  EXPECT_EQ(e.code, "plan.layout.mismatch");
+  EXPECT_EQ(e.found, "w is shard(0), b is replicate");
+  EXPECT_THAT(e.fix, HasSubstr("the same parallel.split"));
+}
+
 TEST(Layout, refuses_to_cut_a_dim_that_the_op_needs_whole) {
   Graph g;
   int const x = g.add_input("x", f32({3, 8}), {"tokens", "batch"});

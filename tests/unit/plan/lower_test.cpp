@@ -7,6 +7,7 @@
 
 #include "lamina/base/text.hpp"
 #include "plan/detail/plan.hpp"
+#include "plan/detail/timeline.hpp"
 #include "support/plan_cases.hpp"
 #include "support/temporary.hpp"
 
@@ -223,7 +224,7 @@ TEST(Lower, a_last_stage_of_nothing_but_the_head_does_not_lock_up) {
 }
 
 /// Sound, but each coordinate would wait for a send that the other receives only after one that waits for it.
-TEST(Lower, an_order_in_which_nobody_may_wait_for_sends_is_planned_without) {
+TEST(Lower, waits_for_sends_later_where_ranks_would_wait_for_each_other) {
   test::TemporaryDirectory const directory;
   PlanCase c{.world = 2, .micro = 1, .global = 8};
   c.pp = 2;
@@ -236,8 +237,52 @@ TEST(Lower, an_order_in_which_nobody_may_wait_for_sends_is_planned_without) {
   for (int m = 0; m < 8; ++m) back += text(" B", m, ".0"), middle += text(" B", m);
   config.pipeline.file = test::write_file(directory / "order.txt", text("0:", first, last, back, "\n1:", middle, "\n"));
   auto const plan = make(test::plan_graphs(c, Purpose::train), config, 2, test::plan_machine(c), Purpose::train);
-  EXPECT_FALSE(plan->awaits_sends);
+  EXPECT_GT(plan->send_lag, 2u);
   EXPECT_TRUE(program::verify(lower_all(*plan)).empty());
+}
+
+TEST(Lower, finds_such_an_order_without_a_file_too) {
+  PlanCase c{.world = 2, .micro = 1, .global = 15};
+  c.pp = 2, c.schedule = "gpipe";
+  auto config = test::plan_config(c);
+  config.pipeline.stages.lists = {{{"embed"}, 0}, {{"blocks.0"}, 1}, {{"blocks.1"}, 0}, {{"final", "head"}, 1}};
+  auto const plan = draft(test::plan_graphs(c, Purpose::train), config, 2, test::plan_machine(c), Purpose::train);
+  EXPECT_GT(plan->send_lag, 2u);
+  EXPECT_FALSE(locks_up(*plan));
+}
+
+TEST(Lower, keeps_as_much_in_flight_for_many_micro_batches_as_for_few_where_stages_return) {
+  std::vector<std::int64_t> peaks;
+  for (std::int64_t const m : {8, 16, 32}) {
+    PlanCase c{.world = 3, .micro = 1, .global = m, .layers = 4, .hidden = 64, .tokens = 64};
+    c.pp = 3;
+    auto config = test::plan_config(c);
+    config.pipeline.stages.lists = {
+        {{"embed", "blocks.0"}, 0}, {{"blocks.1"}, 1}, {{"blocks.2"}, 2}, {{"blocks.3", "final", "head"}, 0}};
+    auto const plan = draft(test::plan_graphs(c, Purpose::train), config, 3, test::plan_machine(c), Purpose::train);
+    EXPECT_FALSE(locks_up(*plan));
+    peaks.push_back(peak_bytes(*plan) - 512 * m);  // tokens and targets of all micro-batches are inputs
+  }
+  EXPECT_EQ(peaks[0], peaks[1]);
+  EXPECT_EQ(peaks[1], peaks[2]);
+}
+
+TEST(Lower, gives_a_rank_without_parameters_what_the_host_sets) {
+  PlanCase c{.world = 2};
+  c.pp = 2;
+  auto config = test::plan_config(c);
+  config.model = {};
+  config.model.kind = "layers", config.model.input = {6};
+  config.model.network = {{.op = "linear", .name = "a", .out = 4}, {.op = "relu", .name = "b"}};
+  models::BuildRequest const request{.mode = models::Mode::train, .batch = 2, .tokens = 1, .context = 1};
+  Graphs graphs;
+  graphs.train = models::build(config.model, request);
+  auto const plan = draft(graphs, config, 2, test::plan_machine(c), Purpose::train);
+  for (int rank = 0; rank < 2; ++rank) {
+    auto const set = lower(*plan, rank);
+    EXPECT_GE(set.shape->find_buffer("hyper", Role::input), 0) << rank;
+    EXPECT_GE(set.shape->find_buffer("rng", Role::input), 0) << rank;
+  }
 }
 
 TEST(Lower, reduces_gradients_bucket_by_bucket) {

@@ -154,6 +154,17 @@ TEST(Stages, lists_may_return_to_an_earlier_coordinate) {
 }
 
 TEST(Stages, lists_work_for_any_network) {
+  // A flatten may be named, and goes with what follows it where it is not; counts leave it out.
+  std::vector<LayerCost> const flat{{"flatten1", 0, true}, {"fc1", 4}, {"fc2", 4}, {"flatten2", 0, true}};
+  config::Stages lists;
+  lists.lists = {{{"fc1"}, 0}, {{"fc2"}, 1}};
+  EXPECT_THAT(assign_stages(flat, lists, 2, 1).stage, ::testing::ElementsAre(0, 0, 1, 1));
+  lists.lists = {{{"flatten1"}, 1}, {{"fc1"}, 0}, {{"fc2"}, 1}};
+  EXPECT_THAT(assign_stages(flat, lists, 2, 1).stage, ::testing::ElementsAre(0, 1, 2, 2));
+  config::Stages counts;
+  counts.blocks = {1, 1};
+  EXPECT_THAT(assign_stages(flat, counts, 2, 1).stage, ::testing::ElementsAre(0, 0, 1, 1));
+
   std::vector<LayerCost> const layers{{"part1.fc1", 4}, {"relu1", 1}, {"part1.fc2", 4}, {"relu2", 1}, {"part2.fc", 2}};
   config::Stages const wanted{.blocks = {}, .lists = {{{"part1", "relu1", "relu2"}, 0}, {{"part2.fc"}, 1}}};
   EXPECT_THAT(assign_stages(layers, wanted, 2, 1).stage, ElementsAre(0, 0, 0, 0, 1));
