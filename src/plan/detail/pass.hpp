@@ -107,6 +107,10 @@ class Pass {
   };
   /// Operands of a late sum become those of all replicas.
   void gather_operands(graph::Node const& node, std::vector<int>& in, std::vector<TensorSpec>& specs);
+  struct Final {
+    int action, place, node, output, state;  // place: of the node in its action
+  };
+  std::map<std::pair<int, int>, Final> find_finals(std::vector<Action> const& actions) const;
   void plan_buckets();
   int gradient_buffer(int state, std::size_t action);
   void reduce(Bucket const& bucket);

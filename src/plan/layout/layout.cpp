@@ -212,7 +212,8 @@ class Propagation {
     }
     if (is_fixed(v) || v.role == Role::gradient) {
       if (have.is_partial()) errors_.partial(node, v.id, have, axis);
-      if (have.split == Split::replicate) errors_.mismatch(node, cut_along(node, rule, letter, axis), v.id, axis, result_);
+      if (have.split == Split::replicate)
+        errors_.mismatch(node, cut_along(node, rule, letter, axis), v.id, axis, result_);
       errors_.whole(node, v.id, have, axis);
     }
     int& form = operand(node, i);

@@ -32,11 +32,12 @@ void LayoutErrors::whole(graph::Node const& node, int value, AxisLayout layout, 
 void LayoutErrors::mismatch(graph::Node const& node, int a, int b, std::size_t axis, Layouts const& layouts) const {
   fail({.code = "plan.layout.mismatch",
         .subject = text(where(node), " combines ", graph_.value(a).name, " and ", graph_.value(b).name, over(axis)),
-        .found = text(graph_.value(a).name, " is ", to_text(layouts.at(a, -1, axis)), ", ", graph_.value(b).name, " is ",
-                      to_text(layouts.at(b, -1, axis))),
+        .found = text(graph_.value(a).name, " is ", to_text(layouts.at(a, -1, axis)), ", ", graph_.value(b).name,
+                      " is ", to_text(layouts.at(b, -1, axis))),
         .expected = text("equal cuts of equal letters of \"", node.op->shard_rule().letters, "\""),
-        .fix = text("give the layers that use them the same parallel.split; in a model of your own give the dims of both ",
-                    "tensors the same logical names")});
+        .fix =
+            text("give the layers that use them the same parallel.split; in a model of your own give the dims of both ",
+                 "tensors the same logical names")});
 }
 
 void LayoutErrors::output(graph::Node const& node, int value, char letter, std::size_t axis) const {
@@ -49,12 +50,14 @@ void LayoutErrors::output(graph::Node const& node, int value, char letter, std::
 
 void LayoutErrors::writers(graph::Node const& node, int state, AxisLayout layout, AxisLayout known,
                            std::size_t axis) const {
-  fail({.code = "plan.layout.writers",
-        .subject = text(where(node), " writes ", graph_.value(state).name, over(axis)),
-        .found = text(to_text(layout), ", while it is ", to_text(known)),
-        .expected = "all writers of a tensor leave it in one layout",
-        .fix = "use the parameter in layers that are split alike, without parallel.sequence_parallel where it is whole, or "
-               "give each its own parameter (model.tied = false)"});
+  fail(
+      {.code = "plan.layout.writers",
+       .subject = text(where(node), " writes ", graph_.value(state).name, over(axis)),
+       .found = text(to_text(layout), ", while it is ", to_text(known)),
+       .expected = "all writers of a tensor leave it in one layout",
+       .fix =
+           "use the parameter in layers that are split alike, without parallel.sequence_parallel where it is whole, or "
+           "give each its own parameter (model.tied = false)"});
 }
 
 void fail_divisibility(graph::Value const& value, int dim, std::int64_t extent, Mesh const& mesh, std::size_t axis) {
@@ -65,7 +68,8 @@ void fail_divisibility(graph::Value const& value, int dim, std::int64_t extent, 
     if (extent % d == 0) divisors.push_back(d);
   }
   fail({.code = "plan.shard.divisibility",
-        .subject = text(value.name, ": cannot split dim ", dim, " ('", name, "') over mesh axis '", mesh.axes[axis], "'"),
+        .subject =
+            text(value.name, ": cannot split dim ", dim, " ('", name, "') over mesh axis '", mesh.axes[axis], "'"),
         .found = text("extent ", extent, ", mesh.", mesh.axes[axis], " = ", parts),
         .expected = text("mesh.", mesh.axes[axis], " divides the extent; divisors: ", join(divisors)),
         .fix = text("set mesh.", mesh.axes[axis], " to one of these, or take an extent from ",

@@ -24,15 +24,12 @@ Step reduction(StepKind kind, std::vector<int> in, std::vector<int> out, std::st
 
 }  // namespace
 
-/// Gradients in the order in which their last writer runs; with ZeRO 2 and 3 the last of each action, because what an
-/// action leaves is reduced at once. Those that go over the same groups fill a bucket up to parallel.bucket.
-void Pass::plan_buckets() {
-  struct Final {
-    int action, place, node, output, state;  // place: of the node in its action
-  };
-  std::map<std::pair<int, int>, Final> last;  // (action or 0, state)
-  for (std::size_t a = 0; a < actions().size(); ++a) {
-    auto const& list = nodes(actions()[a]);
+/// The last writer of every gradient; with ZeRO 2 and 3 that of each action, because what an action leaves is reduced
+/// at once. By (action or 0, state).
+std::map<std::pair<int, int>, Pass::Final> Pass::find_finals(std::vector<Action> const& actions) const {
+  std::map<std::pair<int, int>, Final> last;
+  for (std::size_t a = 0; a < actions.size(); ++a) {
+    auto const& list = nodes(actions[a]);
     for (std::size_t n = 0; n < list.size(); ++n) {
       auto const& node = part_.graph.node(list[n]);
       for (std::size_t o = 0; o < node.out.size(); ++o) {
@@ -48,25 +45,36 @@ void Pass::plan_buckets() {
       }
     }
   }
+  return last;
+}
+
+/// Gradients in the order in which their last writer runs. Those that go over the same groups fill a bucket up to
+/// parallel.bucket. Replicas reduce in one order, also where they have other numbers of micro-batches, and thus other
+/// orders of actions: that of the longest schedule.
+void Pass::plan_buckets() {
+  auto const& longest = part_.schedules.rbegin()->second.actions[static_cast<Index>(kind_.stage)];
   std::vector<Final> order;
-  for (auto const& [key, f] : last) order.push_back(f);
+  for (auto const& [key, f] : find_finals(longest)) order.push_back(f);
   std::sort(order.begin(), order.end(), [](Final const& a, Final const& b) {
     return std::tuple(a.action, a.place, a.output) < std::tuple(b.action, b.place, b.output);
   });
-  std::map<std::pair<std::vector<std::size_t>, bool>, Index> open;  // by groups
+  std::map<std::pair<std::vector<std::size_t>, std::vector<int>>, Index> open;  // by groups
   for (auto const& f : order) {
     auto const axes = part_.layouts.partial_axes(f.state);
     auto const& v = part_.graph.value(f.state);
-    bool const tied = plan_.holders_of(v.name).size() > 1;
+    auto const& holders = plan_.holders_of(v.name);
+    bool const tied = holders.size() > 1;
+    auto const key = std::pair(axes, tied ? holders : std::vector<int>{});
     auto const bytes = plan_.local_spec(part_, f.state).bytes();
-    auto const at = open.find({axes, tied});
-    // A bucket that grew after a late sum would reduce it once more.
+    auto const at = open.find(key);
+    // A bucket that grew after a late sum would reduce it once more. Holders of tied ones have no order in common but
+    // that of names: all in one bucket.
     bool const alone = std::find(late_.before.begin(), late_.before.end(), f.state) != late_.before.end();
-    bool const fits = !alone && at != open.end() &&
-                      buckets_[at->second].bytes + bytes <= plan_.config.parallel.bucket &&
-                      (plan_.zero < 2 || buckets_[at->second].action == f.action);
+    bool const known = !alone && at != open.end() && (plan_.zero < 2 || buckets_[at->second].action == f.action);
+    bool const fits =
+        known && ((tied && plan_.zero < 2) || buckets_[at->second].bytes + bytes <= plan_.config.parallel.bucket);
     if (!fits) {
-      if (!alone) open[{axes, tied}] = buckets_.size();
+      if (!alone) open[key] = buckets_.size();
       buckets_.push_back({.gradients = {}, .bytes = 0, .axes = axes, .tied = tied});
     }
     auto& bucket = fits ? buckets_[at->second] : buckets_.back();
@@ -77,6 +85,26 @@ void Pass::plan_buckets() {
   std::stable_sort(buckets_.begin(), buckets_.end(), [](Bucket const& a, Bucket const& b) {
     return std::pair(a.action, a.place) < std::pair(b.action, b.place);
   });
+  if (plan_.zero >= 2) return;
+  auto const own = find_finals(actions());
+  Bucket const* before = nullptr;
+  for (auto& bucket : buckets_) {
+    if (bucket.tied) {
+      std::ranges::sort(
+          bucket.gradients, {}, [&](int g) -> auto const& { return part_.graph.value(g).name; });
+    }
+    bucket.action = -1;
+    auto const come_to = [&bucket](int action, int place, int node) {
+      if (std::pair(action, place) <= std::pair(bucket.action, bucket.place)) return;
+      bucket.action = action, bucket.place = place, bucket.node = node;
+    };
+    for (int const g : bucket.gradients) {
+      auto const& f = own.at({0, g});
+      come_to(f.action, f.place, f.node);
+    }
+    if (before) come_to(before->action, before->place, before->node);
+    before = &bucket;
+  }
 }
 
 /// Where the nodes of an action add to a gradient: the persistent buffer, or the action's own whole one.

@@ -158,7 +158,8 @@ class Rewrite {
   std::optional<Recipe> recipe_of(int value, int g) const {
     auto const* n = maker(value);
     if (g == outside || n == nullptr || kept_[Index(value)] || !is_pure(*n)) return std::nullopt;
-    if (stage(n->layer) != stages_[Index(g)]) return std::nullopt;  // it came as a message; its parameters are elsewhere
+    if (stage(n->layer) != stages_[Index(g)])
+      return std::nullopt;  // it came as a message; its parameters are elsewhere
     if (!full_) return cheap(value);
     if (group(*n) != g) {  // it enters the block; a norm that fusion moved to the block before comes with its input
       return dynamic_cast<graph::AddLayerNorm const*>(n->op.get()) != nullptr ? half(*n, value) : std::nullopt;

@@ -170,8 +170,8 @@ void require_interleaved(std::vector<int> const& at, int p, int m) {
   fail({.code = "plan.schedule.micro_batches",
         .subject = "pipeline.schedule = \"interleaved\"",
         .found = text(m, " micro-batches per step, mesh.pp = ", p),
-        .expected = text("a multiple of mesh.pp: ", below > 0 ? text(below, ", ") : std::string(), below + p, ", ", below + 2 * p,
-                         ", ..."),
+        .expected = text("a multiple of mesh.pp: ", below > 0 ? text(below, ", ") : std::string(), below + p, ", ",
+                         below + 2 * p, ", ..."),
         .fix = "change batch.global or batch.micro, or take schedule = \"1f1b\""});
 }
 

@@ -302,6 +302,21 @@ TEST(Lower, reduces_gradients_bucket_by_bucket) {
   }
 }
 
+TEST(Lower, reduces_in_one_order_where_replicas_have_unlike_schedules) {
+  PlanCase c{.world = 4, .micro = 1, .global = 7, .bucket = 4000};
+  c.pp = 2, c.schedule = "zb-h1", c.recompute = "full", c.tied = false;
+  auto config = test::plan_config(c);
+  config.batch.shares = {5, 3};
+  config.memory.recompute_layers = {"blocks.*.attn"};
+  config.pipeline.stages.lists = {{{"embed", "blocks.0", "blocks.1"}, 0}, {{"final"}, 1}, {{"head"}, 0}};
+  for (std::int64_t const zero : {0, 1}) {
+    config.parallel.zero = zero;
+    auto const plan = make(test::plan_graphs(c, Purpose::train), config, 4, test::plan_machine(c), Purpose::train);
+    EXPECT_NE(lower(*plan, 0).shape, lower(*plan, 1).shape);
+    EXPECT_TRUE(program::verify(lower_all(*plan)).empty());
+  }
+}
+
 TEST(Lower, counts_replicated_gradients_in_the_norm_of_one_rank_only) {
   auto const plan = test::make_plan({.world = 3, .global = 6});
   auto const zeroth = lower(*plan, 0);
