@@ -24,8 +24,8 @@ struct Recomputed {
 };
 
 /// Rewrites a differentiated graph (fused or not) so that the backward computes again what it would have to keep.
-/// A block is a layer path up to its first number ("blocks.3"), or a whole path without one; a model none of whose paths
-/// has a number is one block a stage, which the default "blocks.*" selects.
+/// A block is a layer path up to its first number ("blocks.3"), or a whole path without one; a model none of whose
+/// paths has a number is one block a stage, which the default "blocks.*" selects.
 /// - full: of a selected block the backward keeps what enters it from outside; all else that it reads is computed
 ///   again from that, directly before it is needed first (Chen et al., "Training deep nets with sublinear memory cost",
 ///   2016).

@@ -27,7 +27,8 @@ struct StageMap {
 ///   fast as possible (exact), then so that few cuts fall inside a block.
 /// - counts: that many blocks per stage; what is before the first block goes with the first stage, what is after the
 ///   last with the last. In a network without blocks every layer counts as one.
-/// - lists: every layer in exactly one list, optional ones else with the layer behind them; a list whose layers do not follow each other becomes several stages.
+/// - lists: every layer in exactly one list, optional ones else with the layer behind them; a list whose layers do not
+///   follow each other becomes several stages.
 /// Every coordinate gets a stage.
 /// @throws Error "plan.stages.few | count | twice | missing | at", "plan.layers.unknown": all problems at once.
 StageMap assign_stages(std::vector<LayerCost> const& layers, config::Stages const& wanted, int coordinates, int chunks);

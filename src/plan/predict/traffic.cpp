@@ -208,10 +208,11 @@ std::int64_t zero_bytes(Plan const& plan, int zero) { return Alternative(plan, z
 std::vector<std::string> notes_of(Plan const& plan) {
   std::vector<std::string> notes;
   if (plan.send_lag != 2) {
-    notes.push_back(text("ranks of this order of stages would wait for each other if each waited for a message to have ",
-                         "left before it went two actions further: it waits ",
-                         plan.send_lag > 0 ? text("after ", plan.send_lag) : std::string("at the end of the step"),
-                         ", and keeps what it has sent until then"));
+    notes.push_back(
+        text("ranks of this order of stages would wait for each other if each waited for a message to have ",
+             "left before it went two actions further: it waits ",
+             plan.send_lag > 0 ? text("after ", plan.send_lag) : std::string("at the end of the step"),
+             ", and keeps what it has sent until then"));
   }
   if (plan.purpose != Purpose::train || plan.mesh.size("dp") == 1) return notes;
   auto const now = zero_bytes(plan, plan.zero);
