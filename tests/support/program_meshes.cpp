@@ -12,10 +12,10 @@ namespace {
 
 constexpr std::int64_t weight_rows = 7, width = 6;
 
-/// Bounds of near equal parts; the first parts are the longer ones.
+/// Bounds of parts as long as the first, so that padding lies behind the last row only; the last ones may be empty.
 std::vector<std::int64_t> parts_of(std::int64_t rows, int n) {
   std::vector<std::int64_t> out{0};
-  for (int r = 0; r < n; ++r) out.push_back(out.back() + rows / n + (r < rows % n ? 1 : 0));
+  for (int r = 0; r < n; ++r) out.push_back(std::min(rows, out.back() + (rows + n - 1) / n));
   return out;
 }
 

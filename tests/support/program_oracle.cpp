@@ -348,13 +348,15 @@ class Judge {
         cells.insert(at);
       }
     }
-    bool const ends = std::any_of(cells.begin(), cells.end(), [&](auto const& cell) {
-      for (std::size_t d = 0; d < cell.size(); ++d) {
-        if (cell[d] + 1 == global[static_cast<int>(d)]) return true;
+    // A box that begins inside of a dim and has its last index ends where padding begins.
+    bool const ends = std::any_of(slabs.begin(), slabs.end(), [&](Hyperslab const& s) {
+      for (int d = 0; d < global.ndim(); ++d) {
+        auto const last = s.offset[d] + s.extent[d] - 1;
+        if (0 < s.offset[d] && s.offset[d] <= last && last == global[d] - 1) return true;
       }
       return false;
     });
-    bool const full = named_cells == local.count() || cells.empty() || ends;  // the rest is behind the end
+    bool const full = named_cells == local.count() || cells.empty() || ends;
     return full && named_cells <= local.count() && static_cast<std::int64_t>(cells.size()) == named_cells;
   }
 

@@ -72,6 +72,18 @@ TEST(Resolve, every_replica_needs_a_sample) {
   auto c = sample();
   config::resolve(c, 9, config::Work::evaluation);
   EXPECT_EQ(c.mesh.dp, 9) << "an evaluation shares out the validation set, not the batch";
+  auto const evaluated_on = [](std::int64_t tp, std::int64_t pp, std::int64_t ranks) {
+    auto wanted = sample();
+    wanted.mesh.dp = 0, wanted.mesh.tp = tp, wanted.mesh.pp = pp;
+    wanted.pipeline.schedule = "gpipe";
+    config::resolve(wanted, ranks, config::Work::evaluation);
+    EXPECT_EQ(wanted.pipeline.schedule == "gpipe", wanted.mesh.pp == pp);
+    return std::vector{wanted.mesh.dp, wanted.mesh.tp, wanted.mesh.pp};
+  };
+  EXPECT_THAT(evaluated_on(2, 2, 8), ::testing::ElementsAre(2, 2, 2));
+  EXPECT_THAT(evaluated_on(4, 2, 4), ::testing::ElementsAre(1, 4, 1)) << "tensor parallelism is kept where it fits";
+  EXPECT_THAT(evaluated_on(2, 3, 4), ::testing::ElementsAre(2, 2, 1));
+  EXPECT_THAT(evaluated_on(2, 2, 3), ::testing::ElementsAre(3, 1, 1));
   EXPECT_EQ(resolve_problem(sample(), 3), "") << "a batch need not divide by the replicas";
 }
 

@@ -170,6 +170,23 @@ TEST(RecomputeLayers, only_the_selected_blocks_are_computed_again) {
   }
 }
 
+TEST(RecomputeLayers, of_a_network_without_blocks_are_all_unless_some_are_named) {
+  config::Model m;
+  m.kind = "layers", m.input = {6};
+  m.network = {{.op = "linear", .name = "a", .out = 8}, {.op = "gelu", .name = "b"},
+               {.op = "linear", .name = "c", .out = 8}, {.op = "gelu", .name = "d"},
+               {.op = "linear", .name = "e", .out = 4}};
+  auto const before = models::build(m, {.mode = models::Mode::train, .batch = 2, .tokens = 1, .context = 1});
+  auto const repeated = [&](char const* mode, std::vector<std::string> layers) {
+    return recompute(before, {.mode = mode, .layers = std::move(layers)}).nodes;
+  };
+  EXPECT_EQ(repeated("selective", {"blocks.*"}), 2);  // the gelus
+  EXPECT_EQ(repeated("full", {"blocks.*"}), 5);
+  EXPECT_EQ(repeated("selective", {"d", "e"}), 1);
+  EXPECT_EQ(repeated("selective", {"d"}), 0) << "what is read outside of the selection is kept";
+  EXPECT_THROW(repeated("full", {"blocks.0"}), Error);
+}
+
 TEST(RecomputeLayers, full_repeats_attention_and_selective_repeats_no_product) {
   auto const before = gpt({}, true);
   EXPECT_TRUE(recomputed_blocks(recompute(before, {.mode = "selective", .layers = {"*"}}).graph).empty());
