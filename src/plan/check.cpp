@@ -6,6 +6,7 @@
 #include "lamina/base/text.hpp"
 #include "lamina/base/units.hpp"
 #include "plan/detail/memory.hpp"
+#include "plan/detail/parts.hpp"
 #include "plan/detail/sections.hpp"
 #include "plan/detail/traffic.hpp"
 
@@ -38,6 +39,20 @@ void require_shares(Plan const& plan) {
         .expected = "parallel.zero = 0 or 1: stages 2 and 3 reduce gradients after every micro-batch, and all replicas "
                     "must take part in each reduction",
         .fix = "set parallel.zero = 1, or leave batch.shares out"});
+}
+
+/// One table of actions is for one number of micro-batches.
+void require_like_replicas_for_a_schedule_file(Plan const& plan) {
+  if (plan.config.pipeline.schedule != "file" || plan.purpose != Purpose::train) return;
+  auto const counts = replica_micro_batches(plan.config);
+  auto const [fewest, most] = std::minmax_element(counts.begin(), counts.end());
+  if (*fewest == *most) return;
+  fail({.code = "plan.batch.shares_file",
+        .subject = "batch.shares with pipeline.schedule = \"file\"",
+        .found = text("replicas of ", *fewest, " to ", *most, " micro-batches, and one table of actions"),
+        .expected = "as many micro-batches in every replica as the file has: the order of one number of them says "
+                    "nothing about another",
+        .fix = "leave batch.shares out, or take schedule = \"1f1b\""});
 }
 
 std::int64_t persistent_bytes(program::Template const& shape, std::initializer_list<Role> roles) {
@@ -163,6 +178,7 @@ void require_request(Plan const& plan, Graphs const& graphs) {
           .fix =
               text("set batch.global = ", (batch.global / dp + 1) * dp, ", or take at most ", batch.global, " ranks")});
   }
+  require_like_replicas_for_a_schedule_file(plan);
   if (plan.purpose == Purpose::generate) return;
   for (auto const* graph : {&graphs.train, &graphs.eval}) {
     auto const* input = find_batch(*graph);

@@ -25,11 +25,14 @@ struct Packing {
   std::int64_t bytes = 0;             ///< end of the last one
 };
 
+/// The largest sum, of sizes rounded up to `alignment`, of what is in use at one time: what any offsets need.
+std::int64_t live_bytes(std::span<Lifetime const> lifetimes);
+
 /// Offsets such that no two lifetimes that meet share bytes. Greedy by size with best fit (Pisarchyk and Lee,
 /// "Efficient memory management for deep neural net inference", MLSys 2020), also greedy by area and by duration; then,
 /// while more than the liveness bound and more than `enough` is needed, a random search over orders from the best of
-/// these (seeded, with a fixed budget of work). Stretches of time that nothing spans are solved on their own, equal
-/// ones once. Deterministic.
+/// these (seeded, with a fixed budget of work), and the large ones first, at the ends of the arena. Stretches of time
+/// that nothing spans are solved on their own, equal ones once. Deterministic.
 Packing pack(std::span<Lifetime const> lifetimes, std::int64_t enough = 0);
 
 /// Lifetimes of the buffers of one program (others get bytes = 0), from stream order and `after`.
@@ -40,7 +43,8 @@ std::vector<Lifetime> lifetimes(program::Template const& shape, int program);
 void place_transients(program::Template& shape, std::int64_t base);
 
 /// Bytes that any assignment needs: persistent buffers, and for each program the largest sum of those that are in use
-/// at one compute step. Computed from the steps alone, independent of `lifetimes` and without rounding.
+/// at one compute step: used by then, and surely used again. Steps of other streams count where their order against
+/// the compute stream is certain. Computed from the steps alone, independent of `lifetimes` and without rounding.
 struct Bound {
   std::int64_t persistent = 0;
   std::vector<std::int64_t> transient;  ///< per program

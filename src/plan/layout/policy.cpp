@@ -54,17 +54,36 @@ int Policy::cut_dim(graph::Graph const& graph, graph::Value const& value, std::s
   return dim_named(v, axis, *this);
 }
 
-Policy make_policy(config::RunConfig const& config, Purpose purpose, Mesh const& mesh,
-                   std::vector<std::string> const& layers) {
+Policy make_policy(config::RunConfig const& config, Purpose purpose, Mesh const& mesh, graph::Graph const& graph) {
   Policy policy;
   policy.purpose = purpose;
   policy.sequence_parallel = config.parallel.sequence_parallel && purpose != Purpose::generate;
-  if (mesh.size("tp") == 1) return policy;
+  auto const& layers = graph.layers();
+  auto const has_weight = [&](int layer) {
+    auto const prefix = layers[static_cast<std::size_t>(layer)] + ".";
+    return std::any_of(graph.values().begin(), graph.values().end(), [&](auto const& v) {
+      return v.role == Role::parameter && v.spec.shape.ndim() > 1 && v.name.starts_with(prefix);
+    });
+  };
   std::vector<ErrorInfo> problems;
   // Later overrides win, so they are looked up first.
   for (auto s = config.parallel.split.rbegin(); s != config.parallel.split.rend(); ++s) {
-    for (int const i : select(s->layers, layers, "parallel.split", problems)) {
-      policy.split.emplace_back(layers[static_cast<std::size_t>(i)], s->dim);
+    for (auto const& selector : s->layers) {
+      auto const found = select({selector}, layers, "parallel.split", problems);
+      bool const any = std::any_of(found.begin(), found.end(), has_weight);
+      if (!found.empty() && !any) {
+        problems.push_back(
+            {.code = "plan.split.no_weight",
+             .subject = text("parallel.split: \"", selector, "\" selects no layer with a weight matrix"),
+             .found = text(layers[static_cast<std::size_t>(found.front())], ", which has none of its own"),
+             .expected = "linear or embedding layers; what has no matrix is split as its input is",
+             .fix = "name the layer that holds the weight (a tied head's is the embedding's), or remove the entry"});
+      }
+      for (int const i : found) {
+        if (mesh.size("tp") > 1 && has_weight(i)) {
+          policy.split.emplace_back(layers[static_cast<std::size_t>(i)], s->dim);
+        }
+      }
     }
   }
   fail_if_any(problems);

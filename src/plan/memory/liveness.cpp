@@ -45,6 +45,29 @@ std::vector<std::int64_t> compute_positions(program::Program const& p) {
   return index;
 }
 
+struct Span {
+  std::int64_t first = std::numeric_limits<std::int32_t>::max(), last = -1;
+};
+
+/// Per buffer: from the first position on the compute stream by which it has surely been used to the last at which a
+/// use surely lies ahead. Steps of other streams count by what `after` and stream order say about them, no more.
+std::vector<Span> surely_held(program::Program const& p, std::size_t buffers) {
+  auto const position = compute_positions(p);
+  auto const window = windows(p, position);
+  std::vector<Span> held(buffers);
+  for (std::size_t s = 0; s < p.steps.size(); ++s) {
+    bool const compute = p.steps[s].stream == 0;
+    for (auto const* list : {&p.steps[s].in, &p.steps[s].out}) {
+      for (int const b : *list) {
+        auto& h = held[static_cast<std::size_t>(b)];
+        h.first = std::min(h.first, compute ? position[s] : window[s].after);
+        h.last = std::max(h.last, compute ? position[s] : window[s].before);
+      }
+    }
+  }
+  return held;
+}
+
 }  // namespace
 
 std::vector<Lifetime> lifetimes(program::Template const& shape, int program) {
@@ -79,40 +102,34 @@ Bound liveness_bound(program::Template const& shape, program::Space space) {
     if (b.program < 0 && b.space == space) bound.persistent += b.spec.bytes();
   }
   for (std::size_t p = 0; p < shape.programs.size(); ++p) {
+    auto const held = surely_held(shape.programs[p], shape.buffers.size());
     auto const& steps = shape.programs[p].steps;
-    // Only compute steps: what other streams hold in addition can only raise the need.
-    std::vector<int> first(shape.buffers.size(), -1), last(shape.buffers.size(), -1);
+    std::vector<int> compute;  // step of each position
     for (std::size_t s = 0; s < steps.size(); ++s) {
-      if (steps[s].stream != 0) continue;
-      for (auto const* list : {&steps[s].in, &steps[s].out}) {
-        for (int const b : *list) {
-          auto const i = static_cast<std::size_t>(b);
-          if (first[i] < 0) first[i] = static_cast<int>(s);
-          last[i] = static_cast<int>(s);
-        }
-      }
+      if (steps[s].stream == 0) compute.push_back(static_cast<int>(s));
     }
-    std::vector<std::int64_t> change(steps.size() + 1, 0);
-    for (std::size_t i = 0; i < shape.buffers.size(); ++i) {
+    auto const counts = [&](std::size_t i) {
       auto const& b = shape.buffers[i];
-      if (b.program != static_cast<int>(p) || b.space != space || first[i] < 0) continue;
-      change[static_cast<std::size_t>(first[i])] += b.spec.bytes();
-      change[static_cast<std::size_t>(last[i]) + 1] -= b.spec.bytes();
+      return b.program == static_cast<int>(p) && b.space == space && held[i].first <= held[i].last;
+    };
+    std::vector<std::int64_t> change(compute.size() + 1, 0);
+    for (std::size_t i = 0; i < shape.buffers.size(); ++i) {
+      if (!counts(i)) continue;
+      change[static_cast<std::size_t>(held[i].first)] += shape.buffers[i].spec.bytes();
+      change[static_cast<std::size_t>(held[i].last) + 1] -= shape.buffers[i].spec.bytes();
     }
-    std::int64_t now = 0, most = 0;
-    int where = -1;
-    for (std::size_t s = 0; s < steps.size(); ++s) {
-      now += change[s];
-      if (now > most) most = now, where = static_cast<int>(s);
+    std::int64_t now = 0, most = 0, where = -1;
+    for (std::size_t at = 0; at < compute.size(); ++at) {
+      now += change[at];
+      if (now > most) most = now, where = static_cast<std::int64_t>(at);
     }
     auto& roles = bound.roles.emplace_back();
     for (std::size_t i = 0; i < shape.buffers.size() && where >= 0; ++i) {
-      auto const& b = shape.buffers[i];
-      bool const here = b.program == static_cast<int>(p) && b.space == space && first[i] >= 0;
-      if (here && first[i] <= where && where <= last[i]) roles[static_cast<std::size_t>(b.role)] += b.spec.bytes();
+      bool const here = counts(i) && held[i].first <= where && where <= held[i].last;
+      if (here) roles[static_cast<std::size_t>(shape.buffers[i].role)] += shape.buffers[i].spec.bytes();
     }
     bound.transient.push_back(most);
-    bound.step.push_back(where);
+    bound.step.push_back(where < 0 ? -1 : compute[static_cast<std::size_t>(where)]);
   }
   return bound;
 }

@@ -20,20 +20,6 @@ constexpr std::int64_t refinement_budget = 10'000'000;
 constexpr int refinement_rounds = 200;
 constexpr std::int64_t most_pairs = 1'500'000;  // stretches with more are swept, see sweep.hpp
 
-/// The largest sum of what is in use at one time.
-std::int64_t live_bytes(std::span<Lifetime const> items) {
-  std::vector<std::pair<std::int64_t, std::int64_t>> change;  // by time; what ends comes first
-  change.reserve(2 * items.size());
-  for (auto const& t : items) {
-    if (t.bytes == 0) continue;
-    change.emplace_back(t.first, aligned(t.bytes)), change.emplace_back(t.last + 1, -aligned(t.bytes));
-  }
-  std::sort(change.begin(), change.end());
-  std::int64_t now = 0, most = 0;
-  for (auto const& [time, bytes] : change) most = std::max(most, now += bytes);
-  return most;
-}
-
 /// How many pairs meet; `items` sorted by `first`.
 std::int64_t count_pairs(std::span<Lifetime const> items) {
   std::int64_t pairs = 0;
@@ -77,6 +63,12 @@ class Stretch {
     consider(by([&](Lifetime const& t) { return t.bytes * duration(t); }));
     consider(by([&](Lifetime const& t) { return duration(t); }));
     refine(best, best_order, best_ceiling, bound, budget);
+    for (std::int64_t const part : {16, 4, 64}) {
+      if (best.bytes <= bound) break;
+      auto candidate = place_around(bound, part);
+      budget -= 2 * pairs_;
+      if (candidate.bytes < best.bytes) best = std::move(candidate);
+    }
     return best;
   }
 
@@ -93,12 +85,17 @@ class Stretch {
   /// ceiling (0: none) what is left there is a gap too, filled from above: a chain in which each link meets the next,
   /// as the residual stream is, then goes to and fro between the ends and leaves the middle whole.
   Packing place(Order const& order, std::int64_t ceiling) const {
-    Packing p{std::vector<std::int64_t>(items_.size(), -1), 0};
-    std::vector<std::pair<std::int64_t, std::int64_t>> taken;
+    return place(order, ceiling, {std::vector<std::int64_t>(items_.size(), -1), 0});
+  }
+
+  /// As above, around those that have an offset in `p`.
+  Packing place(Order const& order, std::int64_t ceiling, Packing p) const {
+    std::vector<Range> taken;
     for (Index const i : order) {
+      if (p.offsets[i] >= 0) continue;
       taken.clear();
       for (Index const j : meets_[i]) {
-        if (p.offsets[j] >= 0) taken.emplace_back(p.offsets[j], p.offsets[j] + items_[j].bytes);
+        if (p.offsets[j] >= 0) taken.push_back({p.offsets[j], p.offsets[j] + items_[j].bytes});
       }
       std::sort(taken.begin(), taken.end());
       auto const bytes = items_[i].bytes;
@@ -112,6 +109,19 @@ class Stretch {
       p.bytes = std::max(p.bytes, p.offsets[i] + bytes);
     }
     return p;
+  }
+
+  /// Those of a `part`-th of the bound and more are placed first, then what meets most of them.
+  Packing place_around(std::int64_t bound, std::int64_t part) const {
+    auto large = place_large(items_, (bound + part - 1) / part, bound);
+    std::vector<int> met(items_.size(), 0);
+    for (Index i = 0; i < items_.size(); ++i) {
+      if (large.offsets[i] < 0) continue;
+      for (Index const j : meets_[i]) ++met[j];
+    }
+    auto order = by([&](Lifetime const& t) { return t.bytes; });
+    std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return met[a] > met[b]; });
+    return place(order, bound, std::move(large));
   }
 
   /// Random moves in the order, mostly of what reaches the peak to an earlier place, kept when they do no harm.
@@ -142,6 +152,19 @@ class Stretch {
 
 }  // namespace
 
+std::int64_t live_bytes(std::span<Lifetime const> items) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> change;  // by time; what ends comes first
+  change.reserve(2 * items.size());
+  for (auto const& t : items) {
+    if (t.bytes == 0) continue;
+    change.emplace_back(t.first, aligned(t.bytes)), change.emplace_back(t.last + 1, -aligned(t.bytes));
+  }
+  std::sort(change.begin(), change.end());
+  std::int64_t now = 0, most = 0;
+  for (auto const& [time, bytes] : change) most = std::max(most, now += bytes);
+  return most;
+}
+
 Packing pack(std::span<Lifetime const> all, std::int64_t enough) {
   Order order;
   for (Index i = 0; i < all.size(); ++i) {
@@ -166,9 +189,9 @@ Packing pack(std::span<Lifetime const> all, std::int64_t enough) {
     }
     auto found = solved.find(key);
     if (found == solved.end()) {
-      bool const many = count_pairs(items) > most_pairs;
+      auto const bound = std::max(enough, live_bytes(items));
       auto packing =
-          many ? sweep(items, std::max(enough, live_bytes(items))) : Stretch(std::move(items)).solve(enough, budget);
+          count_pairs(items) > most_pairs ? sweep(items, bound) : Stretch(std::move(items)).solve(enough, budget);
       found = solved.emplace(std::move(key), std::move(packing)).first;
     }
     for (Index i = from; i < to; ++i) result.offsets[order[i]] = found->second.offsets[i - from];

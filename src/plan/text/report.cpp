@@ -52,7 +52,7 @@ std::string space_text(program::Template const& shape, program::Space space) {
   rows.push_back({"persistent", text(persistent), human_bytes(persistent), ""});
   auto out = text("space ", program::name_of(space), "\n", table(rows));
 
-  rows = {{"program", "activations", "messages", "scratch", "in use", "arena", "at step"}};
+  rows = {{"program", "activations", "messages", "scratch", "in use", "overlap", "arena", "at step"}};
   for (std::size_t p = 0; p < shape.programs.size(); ++p) {
     std::int64_t end = persistent;
     for (auto const& b : shape.buffers) {
@@ -63,8 +63,12 @@ std::string space_text(program::Template const& shape, program::Space space) {
     auto const& steps = shape.programs[p].steps;
     auto const where =
         s < 0 ? "" : text(s, " ", steps[static_cast<std::size_t>(s)].layer, " ", steps[static_cast<std::size_t>(s)].op);
+    auto uses = lifetimes(shape, static_cast<int>(p));
+    for (std::size_t b = 0; b < uses.size(); ++b) uses[b].bytes = shape.buffers[b].space == space ? uses[b].bytes : 0;
+    auto const live = live_bytes(uses);
     rows.push_back({shape.programs[p].name, role(Role::activation), role(Role::message), role(Role::scratch),
-                    text(bound.transient[p]), text(end - persistent), where});
+                    text(bound.transient[p]), text(std::max<std::int64_t>(0, live - bound.transient[p])),
+                    text(end - persistent), where});
   }
   out += "  beside them, at the fullest step of each program:\n" + table(rows);
   return out + text("  peak ", arena, " bytes (", human_bytes(arena), "), lower bound ", bound.peak(), ", ratio ",

@@ -82,6 +82,22 @@ TEST(Pack, gives_equal_stretches_of_time_equal_offsets) {
   for (std::size_t i = 4; i < all.size(); ++i) EXPECT_EQ(p.offsets[i], p.offsets[i - 4]);
 }
 
+/// As the scratch of a head in each of many micro-batches: what was made before it is still in use while what the next
+/// one needs is being made, so that both cannot lie on the same side of it.
+TEST(Pack, lets_what_lives_across_a_large_one_lie_at_either_end_of_the_arena) {
+  std::vector<Lifetime> all;
+  for (std::int64_t m = 0; m < 6; ++m) {
+    auto const at = 40 * m;
+    all.push_back({56 * 640, at + 20, at + 20}), all.push_back({55 * 640, at + 22, at + 22});
+    for (std::int64_t i = 0; i < 17; ++i) {
+      all.push_back({(2 + i % 3) * 640, at + i, at + 22 + 2 * i}), all.push_back({64 * i, at + i, at + i + 3});
+    }
+  }
+  auto const p = pack(all);
+  expect_sound(all, p);
+  EXPECT_EQ(p.bytes, live_bytes(all));
+}
+
 /// Compute: 0 writes a; 1 and 2 write b and c; 3 reads a again when `joins` says so. On comm.dp a is reduced after 0.
 program::Template overlapped(int wait_in) {
   program::Template t;
@@ -154,6 +170,23 @@ TEST(LivenessBound, counts_what_is_in_use_at_one_step_without_rounding) {
   EXPECT_EQ(bound.transient[0], (5 + 7) * 4);
   EXPECT_EQ(bound.step[0], 2);
   EXPECT_EQ(bound.peak(), 8 + 48);
+}
+
+TEST(LivenessBound, counts_what_a_communication_step_reads_while_its_turn_surely_lies_ahead) {
+  auto const transient = [](std::vector<int> after, std::vector<int> waits) {
+    auto t = overlapped(-1);  // a, the all-reduce of a, b, c
+    auto& steps = t.programs[0].steps;
+    std::rotate(steps.begin() + 1, steps.begin() + 2, steps.end());  // a, b, c, the all-reduce
+    steps[3].after = std::move(after);
+    steps.push_back({.op = "d", .in = {2}, .after = std::move(waits)});
+    auto const bound = liveness_bound(t, program::Space::host);
+    EXPECT_GE(lifetimes(t, 0)[0].last / 2, bound.step[0]);
+    return bound.transient[0];
+  };
+  auto const one = overlapped(-1).buffers[0].spec.bytes();
+  EXPECT_EQ(transient({0}, {3}), one) << "it may be over before b";
+  EXPECT_EQ(transient({1}, {3}), 2 * one) << "a is held beside b";
+  EXPECT_EQ(transient({2}, {}), 2 * one) << "and beside c, though nothing waits";
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "plan/detail/memory.hpp"
 #include "support/errors.hpp"
 #include "support/plan_cases.hpp"
+#include "support/temporary.hpp"
 
 namespace lamina::plan {
 namespace {
@@ -272,6 +273,41 @@ TEST(Plan, refuses_more_replicas_than_samples_a_step) {
   config.batch.global = 3;
   auto const e = test::error_of([&] { make(test::plan_graphs(c, Purpose::train), config, 4, {}, Purpose::train); });
   EXPECT_EQ(e.code, "plan.batch.replicas");
+}
+
+TEST(Plan, refuses_a_schedule_file_for_replicas_of_unlike_micro_batches) {
+  test::TemporaryDirectory const directory;
+  PlanCase c{.world = 4, .micro = 1, .global = 4, .layers = 2};
+  c.pp = 2;
+  auto config = test::plan_config(c);
+  auto const graphs = test::plan_graphs(c, Purpose::train);
+  config.pipeline.schedule = "file";
+  config.pipeline.file = test::write_file(directory / "order.txt", "0: F0 F1 B0 B1\n1: F0 B0 F1 B1\n");
+  config.batch.shares = {1, 1};
+  EXPECT_NO_THROW(make(graphs, config, 4, {}, Purpose::train));
+  config.batch.shares = {3, 1};
+  auto const e = test::error_of([&] { make(graphs, config, 4, {}, Purpose::train); });
+  EXPECT_EQ(e.code, "plan.batch.shares_file");
+  EXPECT_THAT(e.found, HasSubstr("replicas of 1 to 3 micro-batches"));
+}
+
+TEST(Plan, refuses_a_split_of_what_has_no_weight) {
+  PlanCase c{.world = 2};
+  c.tp = 2;
+  auto config = test::plan_config(c);
+  auto const graphs = test::plan_graphs(c, Purpose::train);
+  auto const code = [&](std::vector<std::string> const& layers) {
+    config.parallel.split = {{layers, "none"}};
+    return test::error_of([&] { make(graphs, config, 2, {}, Purpose::train); });
+  };
+  for (auto const* layer : {"head", "final"}) {
+    auto const e = code({"embed", layer});
+    EXPECT_EQ(e.code, "plan.split.no_weight") << layer;
+    EXPECT_THAT(e.subject, HasSubstr(layer));
+  }
+  EXPECT_EQ(code({"blocks.7"}).code, "plan.layers.unknown");
+  config.parallel.split = {{{"blocks.*", "*"}, "none"}};  // some have none
+  EXPECT_NO_THROW(make(graphs, config, 2, {}, Purpose::train));
 }
 
 TEST(Plan, refuses_a_purpose_without_its_graph) {
