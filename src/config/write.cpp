@@ -211,4 +211,11 @@ std::string print(RunConfig const& config, std::vector<CustomModel> const& custo
   return out;
 }
 
+std::string value_of(RunConfig const& config, std::string_view key) {
+  auto const& all = detail::all_keys();
+  auto const at =
+      std::find_if(all.begin(), all.end(), [&](auto const& k) { return text(k.section, '.', k.name) == key; });
+  return detail::to_toml(*at, config);
+}
+
 }  // namespace lamina::config

@@ -4,6 +4,14 @@
 #include "lamina/base/text.hpp"
 
 namespace lamina::train {
+namespace {
+
+std::string written(config::RunConfig const& config, char const* key) {
+  auto value = config::value_of(config, key);
+  return value.empty() ? "nothing" : value;
+}
+
+}  // namespace
 
 ResumeChanges check_resume(config::RunConfig const& before, config::RunConfig const& now,
                            TokenizerHashes const& tokenizer) {
@@ -70,7 +78,10 @@ ResumeChanges check_resume(config::RunConfig const& before, config::RunConfig co
   accept("placement.default", before.placement.default_device, now.placement.default_device);
   accept("batch.micro", before.batch.micro, now.batch.micro);
   accept("pipeline.schedule", before.pipeline.schedule, now.pipeline.schedule);
-  accept("pipeline.chunks", before.pipeline.chunks, now.pipeline.chunks);
+  for (auto const* key : {"pipeline.chunks", "pipeline.stages", "pipeline.file", "parallel.sequence_parallel",
+                          "parallel.split", "batch.shares", "memory.recompute", "run.determinism"}) {
+    accept(key, written(before, key), written(now, key));
+  }
 
   auto const &old = before.optimizer, &fresh = now.optimizer;
   warn("optimizer.lr", old.lr, fresh.lr);
@@ -88,7 +99,10 @@ ResumeChanges check_resume(config::RunConfig const& before, config::RunConfig co
   warn("data.train", join(before.data.train), join(now.data.train));
   warn("data.valid", join(before.data.valid), join(now.data.valid));
   warn("data.valid_fraction", before.data.valid_fraction, now.data.valid_fraction);
-  warn("data.shuffle", before.data.shuffle, now.data.shuffle);
+  for (auto const* key : {"data.shuffle", "data.label", "data.columns", "data.normalise", "data.shape", "data.classes",
+                          "data.vocab", "data.samples", "data.seed"}) {
+    warn(key, written(before, key), written(now, key));
+  }
   warn("model.dropout", a.dropout, b.dropout);
   return changes;
 }

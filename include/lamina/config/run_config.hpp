@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -263,6 +264,9 @@ enum class Work : std::uint8_t { training, evaluation, generation };
 void resolve(RunConfig& config, std::int64_t world_size, Work work = Work::training);
 /// The resolved file: every key, in the order of the README, itself a valid run file. parse(print(c)) == c.
 std::string print(RunConfig const& config, std::vector<CustomModel> const& custom = {});
+/// The value of one key ("pipeline.stages") as `print` writes it; "" for a text that is empty.
+/// @pre the key is one of the run file's, not one of a registered model.
+std::string value_of(RunConfig const& config, std::string_view key);
 
 /// Samples per step of each replica, in the order of their contiguous ranges: in proportion to batch.shares, as even as
 /// whole samples allow where all are alike. Sums to batch.global.

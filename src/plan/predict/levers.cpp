@@ -20,6 +20,8 @@ using config::RunConfig;
 constexpr std::int64_t most_steps_of_levers = 40'000;
 constexpr std::int64_t steps_of_a_fit = 1'500'000;
 constexpr int most_changes = 4;
+constexpr int trials_of_more_ranks = 40;
+constexpr std::int64_t most_times_the_ranks = 16;
 
 std::int64_t steps_of(Plan const& plan) {
   std::int64_t steps = 0;
@@ -80,7 +82,7 @@ class Search {
       for (int n = 1; n <= most_changes && !found_; ++n) try_all(config, {}, n);
     }
     if (!found_) try_meshes(config);
-    if (!found_) fail_fit();
+    if (!found_) fail_fit(config);
     best_.tried = tried_;
     return best_;
   }
@@ -170,7 +172,8 @@ class Search {
     }
   }
 
-  [[noreturn]] void fail_fit() const {
+  [[noreturn]] void fail_fit(RunConfig const& config) const {
+    auto const more = with_more_ranks(config);
     fail({.code = "plan.memory.fit",
           .subject = text("no setting that was tried fits (", tried_, " of them)"),
           .found = leanest_.peak_bytes == 0
@@ -179,7 +182,31 @@ class Search {
                               " bytes) a rank, with ",
                               leanest_.changes.empty() ? "the settings as they are" : join(leanest_.changes)),
           .expected = text("at most ", human_bytes(limit_), " (", limit_, " bytes) a rank"),
-          .fix = "give more ranks (--ranks), more memory, or a smaller model or context"});
+          .fix = more.empty() ? "give more ranks (--ranks), more memory, or a smaller model or context"
+                              : text("it fits with ", more, "; or give more memory, or a smaller model or context")});
+  }
+
+  /// The fewest times as many ranks with which some mesh fits, and how; "" where none does or the run names its ranks.
+  std::string with_more_ranks(RunConfig const& config) const {
+    auto trials = trials_of_more_ranks;
+    for (std::int64_t times = 2; times <= most_times_the_ranks && trials > 0; times *= 2) {
+      if (leanest_.peak_bytes / times > limit_) continue;  // no mesh divides more than everything
+      auto more = again_;
+      more.world *= times;
+      auto wider = config;
+      wider.mesh.dp *= times;
+      for (auto const& change : mesh_changes(wider, more.world)) {
+        if (trials-- <= 0) break;
+        Search search(more, limit_);
+        auto c = wider;
+        Names names;
+        apply(c, names, change);
+        search.measure(c, names);
+        if (!search.found_ && !search.leanest_fits(c, names)) continue;
+        return text("--ranks ", more.world, " and ", join(search.leanest_.changes));
+      }
+    }
+    return "";
   }
 
   Again const& again_;

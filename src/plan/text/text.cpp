@@ -4,6 +4,7 @@
 #include <set>
 
 #include "lamina/base/units.hpp"
+#include "plan/detail/pass.hpp"
 #include "plan/detail/sections.hpp"
 #include "plan/detail/table.hpp"
 #include "plan/detail/timeline.hpp"
@@ -38,6 +39,9 @@ std::string batch_text(Plan const& plan) {
 std::string gradients_text(Plan const& plan) {
   if (plan.purpose != Purpose::train) return "";
   Rows rows{{"pp", "how", "gradients", "bytes"}};
+  auto const& part = plan.parts.front();
+  auto const nodes = make_node_table(part, plan.at.size());
+  auto const& schedule = part.schedules.at(plan.micro_batches[static_cast<std::size_t>(busiest_replica(plan))]);
   for (int c = 0; c < plan.mesh.size("pp"); ++c) {
     auto const& shape = *plan.shapes[kind_at(plan, c, busiest_replica(plan))];
     std::map<std::string, std::pair<std::size_t, std::int64_t>> groups;
@@ -49,6 +53,11 @@ std::string gradients_text(Plan const& plan) {
       sum.first += s.in.size(), sum.second += s.bytes;
     }
     for (auto const& [how, sum] : groups) rows.push_back({text(c), how, text(sum.first), text(sum.second)});
+    auto const late = find_late_sums(plan, part, schedule.actions[static_cast<std::size_t>(c)], nodes);
+    if (!late.where.empty()) {
+      rows.push_back({text(c), "last addends, summed over all replicas' tokens", text(late.where.size()),
+                      text(late.gathered_bytes)});
+    }
   }
   if (rows.size() == 1) return "gradients: whole on every rank that holds them\n";
   auto const when = plan.zero >= 2                 ? "after every micro-batch"

@@ -140,6 +140,16 @@ TEST(Fit, divides_the_ranks_otherwise_when_settings_alone_do_not_help) {
   EXPECT_LE(f.peak_bytes, limit);
 }
 
+TEST(Fit, names_the_ranks_with_which_it_would_fit_where_no_setting_helps) {
+  PlanCase c{.micro = 1, .global = 4, .layers = 8, .hidden = 64, .recompute = "full"};
+  auto cut = c;
+  cut.world = 4, cut.pp = 4;
+  auto const limit = peak_of(cut);
+  auto const e = test::error_of([&] { fit(test::plan_config(c), again_of(c), limit); });
+  ASSERT_EQ(e.code, "plan.memory.fit");
+  EXPECT_THAT(e.fix, HasSubstr("it fits with --ranks 4 and mesh.dp = 1, mesh.tp = "));
+}
+
 TEST(Fit, fails_with_5_when_nothing_does) {
   auto const c = roomy(2);
   auto const e = test::error_of([&] { fit(test::plan_config(c), again_of(c), 1 << 16); });

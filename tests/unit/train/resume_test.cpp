@@ -28,6 +28,21 @@ TEST(Resume, accepts_and_tells_another_mesh_precision_micro_batch_and_length) {
   EXPECT_EQ(changes.accepted, expected);
 }
 
+TEST(Resume, tells_other_stages_splits_and_shares) {
+  auto now = some_run();
+  now.pipeline.stages.blocks = {3, 1}, now.pipeline.file = "order.txt", now.batch.shares = {2, 1};
+  now.parallel.split = {{{"head"}, "none"}}, now.run.determinism = "canonical";
+  auto const changes = check_resume(some_run(), now);
+  EXPECT_TRUE(changes.warnings.empty());
+  std::vector<std::string> const expected{
+      "pipeline.stages changed from \"auto\" to [3, 1] since the checkpoint",
+      "pipeline.file changed from \"\" to \"order.txt\" since the checkpoint",
+      "parallel.split changed from [] to [{ layers = \"head\", dim = \"none\" }] since the checkpoint",
+      "batch.shares changed from [] to [2, 1] since the checkpoint",
+      "run.determinism changed from \"layout\" to \"canonical\" since the checkpoint"};
+  EXPECT_EQ(changes.accepted, expected);
+}
+
 TEST(Resume, says_nothing_of_what_stays_or_does_not_matter) {
   auto now = some_run();
   now.log.every_steps = 7, now.checkpoint.keep = 5, now.eval.batches = 1, now.device.threads = 2;
@@ -39,10 +54,10 @@ TEST(Resume, says_nothing_of_what_stays_or_does_not_matter) {
 TEST(Resume, warns_of_another_optimizer_batch_or_data) {
   auto now = some_run();
   now.optimizer.lr = 1, now.batch.global = 16, now.data.train = {"b.bin"}, now.data.valid = {"v.bin"};
-  now.optimizer.beta2 = 0.5, now.lr_schedule.kind = "constant";
+  now.optimizer.beta2 = 0.5, now.lr_schedule.kind = "constant", now.data.normalise = "standard";
   auto const changes = check_resume(some_run(), now);
   EXPECT_TRUE(changes.accepted.empty());
-  EXPECT_EQ(changes.warnings.size(), 6u);
+  EXPECT_EQ(changes.warnings.size(), 7u);
 }
 
 TEST(Resume, refuses_another_model_tokenizer_optimizer_or_seed_all_at_once) {
