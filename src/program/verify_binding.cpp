@@ -42,13 +42,15 @@ std::string slab_problem(Buffer const& b, std::vector<Hyperslab> const& slabs) {
       if (s.offset[d] < 0 || s.extent[d] < 0 || s.extent[d] > global[d] || s.offset[d] > global[d] - s.extent[d]) {
         return text("has a box at ", s.offset, " of ", s.extent, " outside the global shape ", global);
       }
-      at_end |= s.offset[d] > 0 && s.extent[d] > 0 && s.offset[d] + s.extent[d] == global[d];
+      bool const shorter = local.ndim() != global.ndim() || s.extent[d] < local[d];
+      at_end |= !is_empty(s.extent) && shorter && s.offset[d] > 0 && s.offset[d] + s.extent[d] == global[d];
       if (count > 0) count = count > (room - held) / s.extent[d] ? room - held + 1 : count * s.extent[d];
     }
     held += count;
     if (held > room) return text("is ", local, ", and its boxes hold more elements than its ", room);
   }
-  // Padding is what a cut leaves behind the end of the global tensor: the boxes before it reach that end.
+  // Padding is what a cut leaves behind the end of the global tensor: a box before it reaches that end, in a dim in
+  // which it is shorter than the buffer.
   if (held > 0 && held < room && !at_end) {
     return text("is ", local, ", and its boxes leave ", room - held, " of its elements unnamed");
   }

@@ -348,11 +348,13 @@ class Judge {
         cells.insert(at);
       }
     }
-    // A box that begins inside of a dim and has its last index ends where padding begins.
+    // Where a box ends with the last index of a dim, having begun inside of it, room of the buffer in this dim is
+    // padding.
     bool const ends = std::any_of(slabs.begin(), slabs.end(), [&](Hyperslab const& s) {
       for (int d = 0; d < global.ndim(); ++d) {
         auto const last = s.offset[d] + s.extent[d] - 1;
-        if (0 < s.offset[d] && s.offset[d] <= last && last == global[d] - 1) return true;
+        bool const room = global.ndim() != local.ndim() || local[d] - s.extent[d] > 0;
+        if (room && s.extent.count() > 0 && 0 < s.offset[d] && last == global[d] - 1) return true;
       }
       return false;
     });

@@ -264,7 +264,7 @@ enum class Work : std::uint8_t { training, evaluation, generation };
 void resolve(RunConfig& config, std::int64_t world_size, Work work = Work::training);
 /// The resolved file: every key, in the order of the README, itself a valid run file. parse(print(c)) == c.
 std::string print(RunConfig const& config, std::vector<CustomModel> const& custom = {});
-/// The value of one key ("pipeline.stages") as `print` writes it; "" for a text that is empty.
+/// The value of one key ("pipeline.stages") as `print` writes it; "" where it writes nothing.
 /// @pre the key is one of the run file's, not one of a registered model.
 std::string value_of(RunConfig const& config, std::string_view key);
 

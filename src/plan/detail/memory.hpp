@@ -25,8 +25,9 @@ struct Packing {
   std::int64_t bytes = 0;             ///< end of the last one
 };
 
-/// The largest sum, of sizes rounded up to `alignment`, of what is in use at one time: what any offsets need.
-std::int64_t live_bytes(std::span<Lifetime const> lifetimes);
+/// The largest sum, of sizes rounded up to `unit`, of what is in use at one time: with `alignment` what any offsets
+/// need.
+std::int64_t live_bytes(std::span<Lifetime const> lifetimes, std::int64_t unit = alignment);
 
 /// Offsets such that no two lifetimes that meet share bytes. Greedy by size with best fit (Pisarchyk and Lee,
 /// "Efficient memory management for deep neural net inference", MLSys 2020), also greedy by area and by duration; then,
@@ -44,7 +45,7 @@ void place_transients(program::Template& shape, std::int64_t base);
 
 /// Bytes that any assignment needs: persistent buffers, and for each program the largest sum of those that are in use
 /// at one compute step: used by then, and surely used again. Steps of other streams count where their order against
-/// the compute stream is certain. Computed from the steps alone, independent of `lifetimes` and without rounding.
+/// the compute stream is certain. Computed from the steps alone, without rounding.
 struct Bound {
   std::int64_t persistent = 0;
   std::vector<std::int64_t> transient;  ///< per program

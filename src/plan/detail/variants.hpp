@@ -16,6 +16,8 @@ struct Change {
   std::int64_t value = 0;
 };
 
+inline constexpr std::int64_t meshes_in_one = 1 << 16;  ///< more than a world has ranks: tp and pp in one number
+
 /// What brings memory down without changing what is computed, gentle ones first.
 std::vector<Change> memory_changes(config::RunConfig const& config);
 /// Other ways to divide the ranks: more of tp and pp, less of dp.

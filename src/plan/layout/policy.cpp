@@ -59,10 +59,12 @@ Policy make_policy(config::RunConfig const& config, Purpose purpose, Mesh const&
   policy.purpose = purpose;
   policy.sequence_parallel = config.parallel.sequence_parallel && purpose != Purpose::generate;
   auto const& layers = graph.layers();
+  // A matrix, or what is cut over tp without an override, as the bias of a tied head.
   auto const has_weight = [&](int layer) {
     auto const prefix = layers[static_cast<std::size_t>(layer)] + ".";
     return std::any_of(graph.values().begin(), graph.values().end(), [&](auto const& v) {
-      return v.role == Role::parameter && v.spec.shape.ndim() > 1 && v.name.starts_with(prefix);
+      return v.role == Role::parameter && v.name.starts_with(prefix) &&
+             (v.spec.shape.ndim() > 1 || dim_named(v, "tp", policy) >= 0);
     });
   };
   std::vector<ErrorInfo> problems;

@@ -8,13 +8,15 @@ namespace {
 
 /// For each step of another stream: the last compute step that happens before it and the first that happens after it.
 struct Window {
-  std::int64_t before = -1, after = std::numeric_limits<std::int32_t>::max();
+  std::int64_t before = -1, after = 0;
 };
 
 /// Positions on the compute stream, and windows of the other steps. `after` and stream order both point backwards in
 /// the list, so one pass each way is enough.
 std::vector<Window> windows(program::Program const& p, std::vector<std::int64_t> const& compute_index) {
-  std::vector<Window> w(p.steps.size());
+  std::int64_t end = 0;  // behind all compute steps
+  for (auto const index : compute_index) end = std::max(end, index + 1);
+  std::vector<Window> w(p.steps.size(), {.before = -1, .after = end});
   auto const is_compute = [&](std::size_t s) { return p.steps[s].stream == 0; };
   std::vector<std::int64_t> seen(p.streams.size(), -1);  // last compute step known to be over, per stream
   for (std::size_t s = 0; s < p.steps.size(); ++s) {
@@ -23,7 +25,7 @@ std::vector<Window> windows(program::Program const& p, std::vector<std::int64_t>
     for (int const a : p.steps[s].after) before = std::max(before, w[static_cast<std::size_t>(a)].before);
     w[s].before = seen[stream] = std::max(before, seen[stream]);
   }
-  std::vector<std::int64_t> next(p.streams.size(), Window{}.after);
+  std::vector<std::int64_t> next(p.streams.size(), end);
   for (std::size_t s = p.steps.size(); s-- > 0;) {
     auto const stream = static_cast<std::size_t>(p.steps[s].stream);
     if (is_compute(s)) w[s].after = compute_index[s];

@@ -65,6 +65,8 @@ class Stretch {
     refine(best, best_order, best_ceiling, bound, budget);
     for (std::int64_t const part : {16, 4, 64}) {
       if (best.bytes <= bound) break;
+      auto const is_large = [&](Lifetime const& t) { return t.bytes * part >= bound; };
+      if (std::count_if(items_.begin(), items_.end(), is_large) > most_large) continue;
       auto candidate = place_around(bound, part);
       budget -= 2 * pairs_;
       if (candidate.bytes < best.bytes) best = std::move(candidate);
@@ -152,12 +154,13 @@ class Stretch {
 
 }  // namespace
 
-std::int64_t live_bytes(std::span<Lifetime const> items) {
+std::int64_t live_bytes(std::span<Lifetime const> items, std::int64_t unit) {
   std::vector<std::pair<std::int64_t, std::int64_t>> change;  // by time; what ends comes first
   change.reserve(2 * items.size());
   for (auto const& t : items) {
     if (t.bytes == 0) continue;
-    change.emplace_back(t.first, aligned(t.bytes)), change.emplace_back(t.last + 1, -aligned(t.bytes));
+    auto const bytes = (t.bytes + unit - 1) / unit * unit;
+    change.emplace_back(t.first, bytes), change.emplace_back(t.last + 1, -bytes);
   }
   std::sort(change.begin(), change.end());
   std::int64_t now = 0, most = 0;

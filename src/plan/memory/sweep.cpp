@@ -12,7 +12,6 @@ namespace {
 using Index = std::size_t;
 constexpr std::int64_t most_work = 2'400'000;  // items placed in one call, over all passes
 constexpr int most_passes = 48, last_passes = 7;
-constexpr std::int64_t most_large = 400;  // that are placed before the others
 
 /// The free bytes below a ceiling: holes in the order of their place. They are few, and lie together in memory.
 class Holes {

@@ -188,22 +188,26 @@ class Search {
 
   /// The fewest times as many ranks with which some mesh fits, and how; "" where none does or the run names its ranks.
   std::string with_more_ranks(RunConfig const& config) const {
-    auto trials = trials_of_more_ranks;
+    auto trials = std::min<std::int64_t>(trials_of_more_ranks, budget_);
     for (std::int64_t times = 2; times <= most_times_the_ranks && trials > 0; times *= 2) {
+      if (again_.world * times >= meshes_in_one) break;
       if (leanest_.peak_bytes / times > limit_) continue;  // no mesh divides more than everything
       auto more = again_;
       more.world *= times;
       auto wider = config;
       wider.mesh.dp *= times;
+      std::vector<std::pair<RunConfig, Names>> meshes{{wider, {text("mesh.dp = ", wider.mesh.dp)}}};
       for (auto const& change : mesh_changes(wider, more.world)) {
-        if (trials-- <= 0) break;
-        Search search(more, limit_);
-        auto c = wider;
-        Names names;
+        auto& [c, names] = meshes.emplace_back(wider, Names{});
         apply(c, names, change);
+      }
+      for (auto const& [c, names] : meshes) {
+        if (trials <= 0) break;
+        Search search(more, limit_);
         search.measure(c, names);
-        if (!search.found_ && !search.leanest_fits(c, names)) continue;
-        return text("--ranks ", more.world, " and ", join(search.leanest_.changes));
+        bool const fits = search.found_ || search.leanest_fits(c, names);
+        if (fits) return text("--ranks ", more.world, " and ", join(search.leanest_.changes));
+        trials -= search.tried_;
       }
     }
     return "";

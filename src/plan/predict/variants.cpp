@@ -11,7 +11,6 @@ namespace {
 using config::RunConfig;
 
 constexpr std::array<char const*, 3> recomputations{"none", "selective", "full"};
-constexpr std::int64_t meshes_in_one = 1 << 16;  // more than a world has ranks: tp and pp in one number
 
 void set_recompute(RunConfig& c, std::int64_t v) { c.memory.recompute = recomputations[static_cast<std::size_t>(v)]; }
 void set_zero(RunConfig& c, std::int64_t v) { c.parallel.zero = v; }

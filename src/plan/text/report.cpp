@@ -65,7 +65,7 @@ std::string space_text(program::Template const& shape, program::Space space) {
         s < 0 ? "" : text(s, " ", steps[static_cast<std::size_t>(s)].layer, " ", steps[static_cast<std::size_t>(s)].op);
     auto uses = lifetimes(shape, static_cast<int>(p));
     for (std::size_t b = 0; b < uses.size(); ++b) uses[b].bytes = shape.buffers[b].space == space ? uses[b].bytes : 0;
-    auto const live = live_bytes(uses);
+    auto const live = live_bytes(uses, 1);
     rows.push_back({shape.programs[p].name, role(Role::activation), role(Role::message), role(Role::scratch),
                     text(bound.transient[p]), text(std::max<std::int64_t>(0, live - bound.transient[p])),
                     text(end - persistent), where});

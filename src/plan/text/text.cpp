@@ -55,8 +55,8 @@ std::string gradients_text(Plan const& plan) {
     for (auto const& [how, sum] : groups) rows.push_back({text(c), how, text(sum.first), text(sum.second)});
     auto const late = find_late_sums(plan, part, schedule.actions[static_cast<std::size_t>(c)], nodes);
     if (!late.where.empty()) {
-      rows.push_back({text(c), "last addends, summed over all replicas' tokens", text(late.where.size()),
-                      text(late.gathered_bytes)});
+      rows.push_back({text(c), "last addends, summed over all replicas' tokens",
+                      text(late.alone.size() + late.before.size()), text(late.gathered_bytes)});
     }
   }
   if (rows.size() == 1) return "gradients: whole on every rank that holds them\n";

@@ -306,6 +306,10 @@ TEST(Plan, refuses_a_split_of_what_has_no_weight) {
     EXPECT_THAT(e.subject, HasSubstr(layer));
   }
   EXPECT_EQ(code({"blocks.7"}).code, "plan.layers.unknown");
+  c.head_bias = true;  // which is cut as the vocabulary is
+  auto biased = test::plan_config(c);
+  biased.parallel.split = {{{"embed", "head"}, "none"}}, biased.parallel.sequence_parallel = false;
+  EXPECT_NO_THROW(make(test::plan_graphs(c, Purpose::train), biased, 2, {}, Purpose::train));
   config.parallel.split = {{{"blocks.*", "*"}, "none"}};  // some have none
   EXPECT_NO_THROW(make(graphs, config, 2, {}, Purpose::train));
 }

@@ -173,8 +173,10 @@ TEST(RecomputeLayers, only_the_selected_blocks_are_computed_again) {
 TEST(RecomputeLayers, of_a_network_without_blocks_are_all_unless_some_are_named) {
   config::Model m;
   m.kind = "layers", m.input = {6};
-  m.network = {{.op = "linear", .name = "a", .out = 8}, {.op = "gelu", .name = "b"},
-               {.op = "linear", .name = "c", .out = 8}, {.op = "gelu", .name = "d"},
+  m.network = {{.op = "linear", .name = "a", .out = 8},
+               {.op = "gelu", .name = "b"},
+               {.op = "linear", .name = "c", .out = 8},
+               {.op = "gelu", .name = "d"},
                {.op = "linear", .name = "e", .out = 4}};
   auto const before = models::build(m, {.mode = models::Mode::train, .batch = 2, .tokens = 1, .context = 1});
   auto const repeated = [&](char const* mode, std::vector<std::string> layers) {

@@ -265,6 +265,12 @@ INSTANTIATE_TEST_SUITE_P(
         Change{"slab_lost", "slab 0 [0,0] [1,8]\n", "", "slab", -1, {"%0 'w'", "leave 8 of its elements unnamed"}},
         Change{"slab_empty", "[0,0] [1,8]", "[0,0] [0,8]", "slab", -1, {"%0 'w'", "leave 8"}},
         Change{"slab_short", "[0,0] [1,8]", "[0,0] [2,3]", "slab", -1, {"%0 'w'", "leave 2"}},
+        Change{"slab_nothing",
+               "slab 0 [4,0] [3,8]\nslab 0 [0,0] [1,8]",
+               "slab 0 [0,0] [1,8]\nslab 0 [4,0] [4,0]",
+               "slab",
+               -1,
+               {"leave 24"}},
         Change{"slab_none", "slab 0 [4,0] [3,8]\nslab 0 [0,0] [1,8]\n", "", "slab", -1, {"%0 'w'", "[8, 8]"}},
         Change{"slab_outside", "[4,0] [3,8]", "[6,0] [3,8]", "slab", -1, {"%0 'w'", "outside"}},
         Change{"slab_twice", "[0,0] [1,8]", "[6,0] [1,8]", "slab", -1, {"%0 'w'", "twice"}},
@@ -292,7 +298,7 @@ TEST(VerifyOneRank, accepts_changes_that_mean_nothing) {
         Pair{"barrier ->", "barrier -> after=0,4"}, Pair{"broadcast %0 -> %0", "broadcast -> %0"},
         Pair{"all_gather %7 -> %4 after=3 .rows=\"0,1,2,3,4\"", "all_gather %4 -> %4 after=3 .rows=\"0,1,1,4,4\""},
         Pair{".rows=\"0,1,2,3,4\"", ".flat=1"}, Pair{".rows=\"0,1,2,3,4\"", ".dim=0 .flat=0"},
-        Pair{".rows=\"0,1,2,3,4\"", ".flat=1 .rows=\"0,1,1,3,4\""},  // the part may be longer than its rows
+        Pair{".rows=\"0,1,2,3,4\"", ".flat=1 .rows=\"0,1,1,3,4\""},            // the part may be longer than its rows
         Pair{"slab 0 [4,0] [3,8]\nslab 0 [0,0] [1,8]", "slab 0 [5,0] [3,8]"},  // the rest is padding
         Pair{"slab 0 [4,0] [3,8]\nslab 0 [0,0] [1,8]", "slab 0 [8,0] [0,8]"},
         Pair{"reduce_scatter %1 -> %7", "all_to_all %1 -> %4 after=3"}, Pair{"step 3 copy copy", "step 3 compute copy"},
