@@ -145,8 +145,8 @@ class Gpt {
   /// What the head reads: the stream, normalised; where norms come last it is so already.
   int final_state(int x_BTD) {
     auto const scope = b_.scope("final");
-    int x = pre_ ? x_BTD
-                 : b_.pass_on(x_BTD);  // only one position is wanted when generating, so only that one is normalised
+    int x = pre_ ? x_BTD : b_.pass_on(x_BTD);
+    // Only one position is wanted when generating, so only that one is normalised.
     if (generates(b_.request())) x = b_.apply(std::make_shared<graph::SelectToken>(), {x, b_.last()})[0];
     return pre_ ? b_.layer_norm("norm", x, compute_) : b_.cast(x, compute_);
   }

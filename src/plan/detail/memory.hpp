@@ -32,8 +32,8 @@ std::int64_t live_bytes(std::span<Lifetime const> lifetimes, std::int64_t unit =
 /// Offsets such that no two lifetimes that meet share bytes. Greedy by size with best fit (Pisarchyk and Lee,
 /// "Efficient memory management for deep neural net inference", MLSys 2020), also greedy by area and by duration; then,
 /// while more than the liveness bound and more than `enough` is needed, a random search over orders from the best of
-/// these (seeded, with a fixed budget of work), and the large ones first, at the ends of the arena. Stretches of time
-/// that nothing spans are solved on their own, equal ones once. Deterministic.
+/// these (seeded, with a fixed budget of work), and at last the large ones before all others, see sweep.hpp. Stretches
+/// of time that nothing spans are solved on their own, equal ones once. Deterministic.
 Packing pack(std::span<Lifetime const> lifetimes, std::int64_t enough = 0);
 
 /// Lifetimes of the buffers of one program (others get bytes = 0), from stream order and `after`.

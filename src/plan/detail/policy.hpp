@@ -25,7 +25,7 @@ struct Policy {
 
 /// The policy of a run. Sequence parallelism needs tokens that mesh.tp divides; where it does not, tokens stay whole.
 /// @throws Error "plan.layers.unknown" or "plan.split.no_weight" for a selector of parallel.split that selects no
-/// layer, or none with a matrix to split.
+/// layer, or none with a matrix or another parameter that is cut over tp.
 Policy make_policy(config::RunConfig const& config, Purpose purpose, Mesh const& mesh, graph::Graph const& graph);
 
 /// f32 weights are re-packed for these uses when the machine packs weights at all. Each costs one more copy of the

@@ -186,7 +186,7 @@ class Search {
                               : text("it fits with ", more, "; or give more memory, or a smaller model or context")});
   }
 
-  /// The fewest times as many ranks with which some mesh fits, and how; "" where none does or the run names its ranks.
+  /// The fewest times as many ranks with which some mesh fits, and how; "" where none of those tried does.
   std::string with_more_ranks(RunConfig const& config) const {
     auto trials = std::min<std::int64_t>(trials_of_more_ranks, budget_);
     for (std::int64_t times = 2; times <= most_times_the_ranks && trials > 0; times *= 2) {
