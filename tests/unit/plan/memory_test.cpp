@@ -82,22 +82,6 @@ TEST(Pack, gives_equal_stretches_of_time_equal_offsets) {
   for (std::size_t i = 4; i < all.size(); ++i) EXPECT_EQ(p.offsets[i], p.offsets[i - 4]);
 }
 
-/// As the scratch of a head in each of many micro-batches: what was made before it is still in use while what the next
-/// one needs is being made, so that both cannot lie on the same side of it.
-TEST(Pack, lets_what_lives_across_a_large_one_lie_at_either_end_of_the_arena) {
-  std::vector<Lifetime> all;
-  for (std::int64_t m = 0; m < 6; ++m) {
-    auto const at = 40 * m;
-    all.push_back({56 * 640, at + 20, at + 20}), all.push_back({55 * 640, at + 22, at + 22});
-    for (std::int64_t i = 0; i < 17; ++i) {
-      all.push_back({(2 + i % 3) * 640, at + i, at + 22 + 2 * i}), all.push_back({64 * i, at + i, at + i + 3});
-    }
-  }
-  auto const p = pack(all);
-  expect_sound(all, p);
-  EXPECT_EQ(p.bytes, live_bytes(all));
-}
-
 /// Compute: 0 writes a; 1 and 2 write b and c; 3 reads a again when `joins` says so. On comm.dp a is reduced after 0.
 program::Template overlapped(int wait_in) {
   program::Template t;

@@ -116,6 +116,25 @@ TEST(Plan, stays_within_two_percent_of_the_liveness_bound) {
   }
 }
 
+// A head's scratch, or the whole gradient of an embedding, comes again with every micro-batch, while what lives across
+// it changes. The second has so many lifetimes that they are swept.
+TEST(Plan, packs_large_buffers_that_come_again_within_two_percent_of_what_is_in_use) {
+  PlanCase c{
+      .world = 2, .micro = 1, .global = 8, .layers = 12, .hidden = 384, .heads = 12, .tokens = 256, .vocab = 50257};
+  c.threads = 1, c.pp = 2;
+  auto const expect_tight = [](PlanCase const& wanted, int rank) {
+    auto const set = lower(*test::make_plan(wanted), rank);
+    std::int64_t base = 0;
+    for (auto const& b : set.shape->buffers) base = std::max(base, b.program < 0 ? b.offset + b.bytes : 0);
+    auto const live = live_bytes(lifetimes(*set.shape, 0));
+    EXPECT_LE((set.shape->arena_bytes[0] - base) * 100, live * 102) << wanted.schedule << " " << wanted.global;
+  };
+  c.schedule = "interleaved", c.chunks = 2;
+  expect_tight(c, 1);
+  c.schedule = "1f1b", c.chunks = 1, c.zero = 2, c.world = 4, c.global = 128;
+  expect_tight(c, 0);
+}
+
 TEST(Plan, holds_whole_gradients_for_no_longer_than_a_few_buckets_with_zero_2_and_3) {
   PlanCase c{.world = 2, .micro = 1, .global = 6, .layers = 8, .hidden = 128, .tokens = 4, .bucket = 300 << 10};
   auto const arena = [&](std::int64_t zero) {

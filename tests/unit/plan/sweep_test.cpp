@@ -52,21 +52,6 @@ void expect_sound(std::vector<Lifetime> const& all, Packing const& p) {
   }
 }
 
-// 100 micro-batches, each with a step that needs most of the arena for itself: see Pack in memory_test.cpp.
-TEST(Sweep, lets_what_lives_across_a_large_one_lie_at_either_end) {
-  std::vector<Lifetime> all;
-  for (std::int64_t m = 0; m < 100; ++m) {
-    auto const at = 40 * m;
-    for (std::int64_t i = 0; i < 17; ++i) {
-      all.push_back({(2 + i % 3) * 640, at + i, at + 22 + 2 * i}), all.push_back({64 * (1 + i), at + i, at + i + 3});
-    }
-    all.push_back({56 * 640, at + 20, at + 20}), all.push_back({55 * 640, at + 22, at + 22});
-  }
-  auto const p = sweep(all, live_bytes(all));
-  expect_sound(all, p);
-  EXPECT_LE(p.bytes * 100, live_bytes(all) * 102);
-}
-
 struct Case {
   char const* schedule;
   int p, chunks, coordinate;
