@@ -16,7 +16,7 @@ using nlohmann::ordered_json;
 
 struct Options {
   RunFile file;
-  std::string ranks, link;
+  std::string ranks, link, trace_dir;
   int steps = 5, warmup = 1;
   bool json = false;
 };
@@ -73,7 +73,8 @@ ExitCode bench_communication(Program const& program, Options const& o, Parallel&
   auto const link = o.link.empty() ? 0.0 : static_cast<double>(parse_bytes(o.link));
   auto session = open_session(program, o, p);
   auto const sources = train::open_data(session.config());
-  auto const b = train::bench_comm(session, *sources.train, o.steps, link);
+  auto const b =
+      train::bench_comm(session, *sources.train, {.rounds = o.steps, .link_speed = link, .trace_dir = o.trace_dir});
   if (p.world.rank() != 0) return ExitCode::ok;
   if (b.sent_bytes == 0 && !o.json) {
     std::printf("step %.1f ms; nothing is communicated in it: start more ranks, such as --ranks 2\n", b.step_s * 1e3);
@@ -201,6 +202,9 @@ void add_bench(Command const& app, Program& program) {
                                            "run.toml --ranks 2 --link 1GB", bench_communication);
   comm.add_option("--link", of_comm->link,
                   "Hold what a rank sends in a group to this many bytes per second, such as 1GB");
+  comm.add_option("--trace", of_comm->trace_dir,
+                  "Write Chrome traces of a step (1), one without communication (2), communication alone (3) to "
+                  "this directory, under trace/");
   auto const io = command.add_subcommand("io", "Not available yet");
   io.allow_extras();
   io.callback([&program] {

@@ -69,14 +69,20 @@ TensorRef weight(Operands& o) {
 }
 
 Kernel bind_embedding(Operands& o) {
-  auto const table = o.in();
+  auto const whole = o.in();
+  auto part = vocab_part(o, whole);
+  auto const table = o.rows_of(whole);
+  if (table.spec != whole.spec) {
+    part.vocab = part.words(whole.spec.shape[0]);
+    part.first += (table.as<float>() - whole.as<float>()) / whole.spec.shape[1];
+  }
   return o.kernel<k::embedding, k::embedding_reference>(
       k::EmbeddingArgs{.table = table,
                        .ids = o.in(),
                        .positions = o.in_of_holder(o.flag("positions")),
                        .position = o.in_if(o.flag("offset")),
                        .x = o.out(),
-                       .part = vocab_part(o, table)});
+                       .part = part});
 }
 
 Kernel bind_embedding_grad(Operands& o) {

@@ -134,6 +134,14 @@ TensorRef Operands::own_rows(TensorRef const& t) const {
         .fix = "correct the attribute 'rows' of the step"});
 }
 
+TensorRef Operands::rows_of(TensorRef const& matrix) const {
+  if (matrix.spec.shape.ndim() != 2 || matrix.spec.shape[1] == 0) return matrix;  // the kernel refuses it
+  auto rows = own_rows(matrix);
+  auto const width = matrix.spec.shape[1];
+  rows.spec.shape = {rows.spec.count() / width, width};
+  return rows;
+}
+
 void Operands::finish() const {
   if (next_in_ == in_.size() && next_out_ == out_.size()) return;
   fail_operands(text(in_.size(), " inputs and ", out_.size(), " outputs; ", next_in_, " and ", next_out_, " are used"));

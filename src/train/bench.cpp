@@ -7,6 +7,7 @@
 #include "lamina/kernels/bench_gemm.hpp"
 #include "lamina/kernels/bench_kernels.hpp"
 #include "lamina/train/environment.hpp"
+#include "lamina/train/trace.hpp"
 #include "train/detail/loop.hpp"
 
 namespace lamina::train {
@@ -20,7 +21,7 @@ double median(std::vector<double> times) {
 
 }  // namespace
 
-CommBench bench_comm(Session& session, data::Source const& source, int rounds, double link_speed) {
+CommBench bench_comm(Session& session, data::Source const& source, CommBenchOptions const& options) {
   auto& executor = session.executor();
   auto& world = session.world();
   detail::Stepper(session, source).run(1, 0);
@@ -34,12 +35,21 @@ CommBench bench_comm(Session& session, data::Source const& source, int rounds, d
     auto const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return static_cast<double>(world.all_max(std::llround(seconds * 1e6))) * 1e-6;
   };
+  auto const link_speed = options.link_speed;
+  runtime::Trial const trials[] = {
+      {.link_speed = link_speed}, {.communication = false}, {.kernels = false, .link_speed = link_speed}};
   std::vector<double> whole, without, exposed, alone;
-  for (int i = 0; i < rounds; ++i) {
-    whole.push_back(run({.link_speed = link_speed}));
-    without.push_back(run({.communication = false}));
+  for (int i = 0; i < options.rounds; ++i) {
+    whole.push_back(run(trials[0]));
+    without.push_back(run(trials[1]));
     exposed.push_back(whole.back() - without.back());
-    alone.push_back(run({.kernels = false, .link_speed = link_speed}));
+    alone.push_back(run(trials[2]));
+  }
+  for (int t = 0; t < 3 && !options.trace_dir.empty(); ++t) {
+    executor.enable_trace(true);
+    run(trials[t]);
+    write_trace(executor, world, "", options.trace_dir, t + 1);
+    executor.enable_trace(false);
   }
   executor.set_trial({});
   std::int64_t bytes = 0;

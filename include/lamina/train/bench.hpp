@@ -40,10 +40,18 @@ struct CommBench {
   double hidden() const { return sent_bytes > 0 ? 1 - exposed_s / alone_s : 1; }
 };
 
+struct CommBenchOptions {
+  int rounds = 5;         ///< at least 1
+  double link_speed = 0;  ///< bytes per second that a rank is held to in a group; 0: none
+  /// Not empty: DIR/trace/step-00000001.json shows one more step, ...2 one without communication, ...3 communication
+  /// alone.
+  std::string trace_dir;
+};
+
 /// What communication costs inside a step: rounds of whole steps, steps without communication and communication alone,
 /// interleaved. They begin with the data and parameters of one real step, the learning rate being 0; what a step
 /// without communication computes has no meaning, and later ones may go on from it. Collective.
-CommBench bench_comm(Session& session, data::Source const& source, int rounds, double link_speed);
+CommBench bench_comm(Session& session, data::Source const& source, CommBenchOptions const& options);
 
 /// Times `steps` optimizer steps after `warmup` of them, then profiles two more. Collective.
 /// The limits (multiply-add peak, streaming bandwidth) are measured in the same run, between the steps.

@@ -37,7 +37,8 @@ void pack(Buffers const& buffers, ProgramWriter& writer, WorkingCopy const& copy
 
 /// Parameters of which an update leaves the other replicas' rows for the next forward to fetch beneath its products, in
 /// the order of their first use. The update itself fetches those of the first two blocks, beneath the rest of it: the
-/// forward would wait for them. Nothing without overlap. (The forward's prefetch in PyTorch FSDP, Zhao et al., 2023.)
-std::vector<std::string> late_parameters(Plan const& plan, Part const& part, Buffers const& buffers);
+/// forward would wait for them; but not the tables of first lookups, which count from their next use on. Nothing
+/// without overlap. (The forward's prefetch in PyTorch FSDP, Zhao et al., 2023.)
+std::vector<std::string> late_parameters(Plan const& plan, Part const& part, Kind const& kind, Buffers const& buffers);
 
 }  // namespace lamina::plan

@@ -63,6 +63,23 @@ struct LateSums {
 LateSums find_late_sums(Plan const& plan, Part const& part, std::vector<Action> const& actions,
                         std::array<std::vector<std::vector<int>>, 4> const& table);
 
+/// The table of an embedding is the first that a forward reads and as large as many blocks, so that gathering what an
+/// update has left of it (ZeRO 1 and 2) hides behind nothing; but the first micro-batch reads only its tokens' rows.
+/// Where a table is more than a bucket and these rows less than half of it, every replica looks the words of all
+/// replicas up in its own rows, as if the vocabulary were cut over them, and the table is gathered later, for whoever
+/// reads it next. (The lookup of a cut vocabulary: Shoeybi et al., "Megatron-LM", 2019.)
+struct FirstLookups {
+  std::set<int> nodes;           ///< of the first action
+  std::set<std::string> tables;  ///< that they read
+  std::set<std::string> unread;  ///< of these: nothing else reads them before the next update
+  std::int64_t moved_bytes = 0;  ///< words of all replicas, and what is found
+};
+FirstLookups find_first_lookups(Plan const& plan, Part const& part, std::vector<Action> const& actions,
+                                std::array<std::vector<std::vector<int>>, 4> const& table);
+
+/// A tensor with the samples of all replicas.
+TensorSpec of_all_replicas(Plan const& plan, TensorSpec spec);
+
 /// Writes the steps of a pass over micro-batches: nodes, conversions, messages, gathered parameters, reductions.
 class Pass {
  public:
@@ -105,8 +122,10 @@ class Pass {
   struct PendingAdd {
     int part, addend;
   };
-  /// Operands of a late sum become those of all replicas.
-  void gather_operands(graph::Node const& node, std::vector<int>& in, std::vector<TensorSpec>& specs);
+  /// An operand becomes that of all replicas.
+  void gather_operand(graph::Node const& node, std::size_t i, std::vector<int>& in, std::vector<TensorSpec>& specs);
+  void look_up(graph::Node const& node, program::Step step, std::vector<TensorSpec> specs, std::vector<int> in,
+               std::vector<int> const& out);
   struct Final {
     int action, place, node, output, state;  // place: of the node in its action
   };
@@ -162,6 +181,8 @@ class Pass {
   std::vector<std::map<std::string, int>> whole_;  // per action: name -> buffer
 
   LateSums late_;
+  FirstLookups lookups_;
+  std::size_t looked_up_ = 0;  // nodes of them
   std::vector<Bucket> buckets_;
   std::size_t next_bucket_ = 0;
   std::map<std::pair<std::size_t, int>, int> full_gradients_;  // action, state -> buffer (ZeRO 2, 3)

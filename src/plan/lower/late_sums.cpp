@@ -7,11 +7,6 @@
 namespace lamina::plan {
 namespace {
 
-TensorSpec of_all_replicas(Plan const& plan, TensorSpec spec) {
-  spec.shape[0] *= plan.mesh.size("dp");
-  return spec;
-}
-
 /// Who adds to gradients.
 struct Writers {
   std::map<int, int> count;                         // state -> nodes of all actions
@@ -34,6 +29,11 @@ Writers find_writers(Part const& part, std::vector<Action> const& actions,
 }
 
 }  // namespace
+
+TensorSpec of_all_replicas(Plan const& plan, TensorSpec spec) {
+  spec.shape[0] *= plan.mesh.size("dp");
+  return spec;
+}
 
 LateSums find_late_sums(Plan const& plan, Part const& part, std::vector<Action> const& actions,
                         std::array<std::vector<std::vector<int>>, 4> const& table) {
@@ -76,20 +76,19 @@ LateSums find_late_sums(Plan const& plan, Part const& part, std::vector<Action> 
   return late;
 }
 
-void Pass::gather_operands(graph::Node const& node, std::vector<int>& in, std::vector<TensorSpec>& specs) {
-  for (std::size_t i = 0; i < in.size(); ++i) {
-    specs[i] = of_all_replicas(plan_, specs[i]);
-    auto const& value = part_.graph.value(node.in[i]);
-    program::Step step;
-    step.kind = program::StepKind::all_gather;
-    step.layer = node.layer;
-    step.micro_batch = static_cast<int>(micro_batch_);
-    step.in = {in[i]};
-    step.out = {buffers_.transient(writer_.index(), text(value.name, ".replicas@", node.id), specs[i])};
-    if (writer_.last_compute() >= 0) step.after = {writer_.last_compute()};  // no buffer earlier than it is of use
-    in[i] = step.out[0];
-    writer_.communicate("dp", std::move(step));
-  }
+void Pass::gather_operand(graph::Node const& node, std::size_t i, std::vector<int>& in,
+                          std::vector<TensorSpec>& specs) {
+  specs[i] = of_all_replicas(plan_, specs[i]);
+  auto const& value = part_.graph.value(node.in[i]);
+  program::Step step;
+  step.kind = program::StepKind::all_gather;
+  step.layer = node.layer;
+  step.micro_batch = static_cast<int>(micro_batch_);
+  step.in = {in[i]};
+  step.out = {buffers_.transient(writer_.index(), text(value.name, ".replicas@", node.id), specs[i])};
+  if (writer_.last_compute() >= 0) step.after = {writer_.last_compute()};  // no buffer earlier than it is of use
+  in[i] = step.out[0];
+  writer_.communicate("dp", std::move(step));
 }
 
 }  // namespace lamina::plan

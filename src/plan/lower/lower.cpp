@@ -77,7 +77,7 @@ class Lowering {
   /// An optimizer node per parameter, each followed by its working copies. With ZeRO on this rank's rows; what others
   /// need whole is gathered beneath the rest of the update, or by the next forward.
   void update(Part const& part) {
-    auto const later = late_parameters(plan_, part, buffers_);
+    auto const later = late_parameters(plan_, part, kind_, buffers_);
     std::set<std::string> const late(later.begin(), later.end());
     {
       ProgramWriter writer(plan_, shape_, buffers_, "update");

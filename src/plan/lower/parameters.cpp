@@ -92,10 +92,12 @@ void pack(Buffers const& buffers, ProgramWriter& writer, WorkingCopy const& copy
                 copy.parameter);
 }
 
-std::vector<std::string> late_parameters(Plan const& plan, Part const& part, Buffers const& buffers) {
+std::vector<std::string> late_parameters(Plan const& plan, Part const& part, Kind const& kind, Buffers const& buffers) {
   std::vector<std::string> late;
   if (plan.zero == 0 || plan.zero == 3 || !plan.config.parallel.overlap) return late;
   constexpr std::size_t fetched_by_update = 2;
+  auto const& actions = part.schedules.at(kind.micro_batches).actions[static_cast<std::size_t>(kind.stage)];
+  auto const lookups = find_first_lookups(plan, part, actions, make_node_table(part, plan.at.size()));
   std::set<std::string> blocks, known;
   for (auto const& node : part.graph.nodes()) {
     if (node.phase == graph::Phase::update || !buffers.is_here(part, node)) continue;
@@ -103,8 +105,13 @@ std::vector<std::string> late_parameters(Plan const& plan, Part const& part, Buf
       auto const& v = part.graph.value(i);
       if (v.role != Role::parameter) continue;
       blocks.insert(block_of(node.layer));
-      if (known.insert(v.name).second && blocks.size() > fetched_by_update) late.push_back(v.name);
+      if (lookups.nodes.contains(node.id)) continue;
+      bool const is_late = blocks.size() > fetched_by_update || lookups.tables.contains(v.name);
+      if (known.insert(v.name).second && is_late) late.push_back(v.name);
     }
+  }
+  for (auto const& name : lookups.tables) {
+    if (known.insert(name).second) late.push_back(name);
   }
   return late;
 }

@@ -24,7 +24,8 @@ Pass::Pass(Plan const& plan, Kind const& kind, program::Template& shape, Buffers
       prototypes_(part.graph.nodes().size()),
       completed_(part.graph.nodes().size()),
       copies_(part.graph.nodes().size()),
-      late_(find_late_sums(plan, part, actions(), table_)) {
+      late_(find_late_sums(plan, part, actions(), table_)),
+      lookups_(find_first_lookups(plan, part, actions(), table_)) {
   for (std::size_t f = 0; f < part.layouts.forms.size(); ++f) {
     auto const& form = part.layouts.forms[f];
     if (form.at_producer)
@@ -40,7 +41,8 @@ Pass::Pass(Plan const& plan, Kind const& kind, program::Template& shape, Buffers
 void Pass::write() {
   plan_messages();
   plan_gathers();
-  if (part_.trains()) plan_buckets(), fetch_parameters();
+  if (part_.trains()) plan_buckets();
+  if (part_.trains() && lookups_.nodes.empty()) fetch_parameters();
   sent_.resize(actions().size());
   for (std::size_t a = 0; a < actions().size(); ++a) {
     micro_batch_ = actions()[a].micro_batch;
@@ -201,11 +203,18 @@ void Pass::write_node(graph::Node const& node, std::size_t action) {
   }
   auto step = prototype->step;
   auto specs = prototype->specs;
-  if (late_.where.contains({action, node.id})) gather_operands(node, in, specs);
+  if (late_.where.contains({action, node.id})) {
+    for (std::size_t i = 0; i < in.size(); ++i) gather_operand(node, i, in, specs);
+  }
   // Only what the sample's index in the replica decides may differ between micro-batches; nothing is per rank.
   if (prototype->draws) step.attributes.set("sample", micro_batch_ * plan_.config.batch.micro);
   step.micro_batch = part_.trains() ? static_cast<int>(micro_batch_) : -1;
-  writer_.kernel(*node.op, specs, std::move(in), std::move(out), std::move(step));
+  if (action == 0 && lookups_.nodes.contains(node.id)) {
+    look_up(node, std::move(step), std::move(specs), std::move(in), out);
+    if (++looked_up_ == lookups_.nodes.size()) fetch_parameters();
+  } else {
+    writer_.kernel(*node.op, specs, std::move(in), std::move(out), std::move(step));
+  }
 
   for (int const f : completed_[static_cast<Index>(node.id)]) {
     make_form(part_.layouts.forms[static_cast<Index>(f)].value, f, micro_batch_, node.layer);

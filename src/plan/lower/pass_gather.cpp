@@ -15,7 +15,8 @@ using program::StepKind;
 /// All at once: in the stream of the replicas' group they come one after the other, before any reduction.
 void Pass::fetch_parameters() {
   RowGather rows(plan_, buffers_, writer_);
-  for (auto const& name : late_parameters(plan_, part_, buffers_)) {
+  for (auto const& name : late_parameters(plan_, part_, kind_, buffers_)) {
+    if (lookups_.unread.contains(name)) continue;
     for (int const b : cut_buffers(plan_, buffers_, name, true)) rows.add(b);
     for (auto const& copy : buffers_.copies()) {
       if (copy.packed && copy.parameter == name) unpacked_.insert(copy.name);

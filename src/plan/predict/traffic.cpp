@@ -55,6 +55,14 @@ class Alternative {
       }
     }
     if (plan_.zero < 3) sum += update(part);
+    for (int c = 0; c < plan_.mesh.size("pp") && plan_.zero < 3; ++c) {
+      auto const& schedule = part.schedules.at(plan_.micro_batches.front());
+      auto const lookups = find_first_lookups(plan_, part, schedule.actions[Index(c)], table);
+      sum += once(lookups.moved_bytes);
+      for (auto const& name : lookups.unread) {
+        sum -= once(plan_.local_spec(part, part.graph.find(name, Role::parameter)).bytes());
+      }
+    }
     if (plan_.zero < 2) {
       for (int c = 0; c < plan_.mesh.size("pp"); ++c) {
         std::set<int> all;
@@ -219,8 +227,8 @@ std::vector<std::string> notes_of(Plan const& plan) {
   int best = plan.zero;
   auto least = now;
   for (int z = 0; z <= (plan.config.batch.shares.empty() ? 3 : 1); ++z) {
-    // Of equals the one that takes less memory.
-    if (auto const bytes = zero_bytes(plan, z); bytes < now && bytes <= least) best = z, least = bytes;
+    // Of equals the one that takes less memory. A hundredth is not worth more of it.
+    if (auto const bytes = zero_bytes(plan, z); bytes < now - now / 100 && bytes <= least) best = z, least = bytes;
   }
   if (best != plan.zero) {
     notes.push_back(text("parallel.zero = ", best, " would move ", human_bytes(least), " over dp in a step, ",

@@ -66,6 +66,34 @@ std::string gradients_text(Plan const& plan) {
   return text("gradients: reduced ", when, "\n", table(rows));
 }
 
+/// Of one replica, by pp coordinate: who updates rows only gathers the others (ZeRO).
+std::string parameters_text(Plan const& plan) {
+  if (plan.purpose != Purpose::train || plan.zero == 0) return "";
+  Rows rows{{"pp", "when", "parameters", "bytes"}};
+  auto const& part = plan.parts.front();
+  auto const nodes = make_node_table(part, plan.at.size());
+  auto const& schedule = part.schedules.at(plan.micro_batches[static_cast<std::size_t>(busiest_replica(plan))]);
+  for (int c = 0; c < plan.mesh.size("pp"); ++c) {
+    auto const& shape = *plan.shapes[kind_at(plan, c, busiest_replica(plan))];
+    auto const add = [&](char const* program, std::string when) {
+      std::size_t count = 0;
+      std::int64_t bytes = 0;
+      for (auto const& s : shape.find_program(program)->steps) {
+        if (s.kind != program::StepKind::all_gather || s.attributes.integer("flat", 0) == 0) continue;
+        count += s.out.size(), bytes += s.bytes;
+      }
+      if (count > 0) rows.push_back({text(c), std::move(when), text(count), text(bytes)});
+    };
+    add("update", "beneath the update");
+    add("forward_backward", plan.zero == 3 ? "for every block that reads them" : "beneath the next forward");
+    auto const first = find_first_lookups(plan, part, schedule.actions[static_cast<std::size_t>(c)], nodes);
+    if (first.nodes.empty()) continue;
+    rows.push_back({text(c), "words of the first micro-batch, looked up in the rows of all replicas",
+                    text(first.tables.size()), text(first.moved_bytes)});
+  }
+  return text("parameters: updated by rows, the others' rows gathered\n", table(rows));
+}
+
 std::string fused_text(Plan const& plan) {
   if (!plan.config.parallel.fuse) return "fused: nothing, parallel.fuse = false\n";
   Rows rows;
@@ -104,7 +132,8 @@ std::string to_text(Plan const& plan) {
                          plan.canonical() ? ", canonical" : "", ", threads ", plan.machine.threads, " a rank\n");
   out += mesh_text(plan) + groups_text(plan) + batch_text(plan);
   out += layers_text(plan, plan.parts.front());
-  out += pipeline_text(plan, predicted, machine) + gradients_text(plan) + fused_text(plan) + work_text(plan);
+  out += pipeline_text(plan, predicted, machine) + gradients_text(plan) + parameters_text(plan) + fused_text(plan) +
+         work_text(plan);
   out += traffic_text(plan) + ranks_memory_text(plan) + prediction_text(plan, predicted, machine);
   for (auto const& note : plan.notes) out += text("note: ", note, "\n");
   return out + text("peak: ", peak, " bytes a rank (", human_bytes(peak), ")\n");

@@ -45,6 +45,8 @@ class Operands {
   TensorRef out_over(TensorRef const& input);
   TensorRef out_rows_over(TensorRef const& input);
   std::vector<TensorRef> all_in_rows();
+  /// Of a matrix that was handed out: the rows in the attribute `rows`, as a matrix.
+  TensorRef rows_of(TensorRef const& matrix) const;
   /// The step's last output where its role is scratch; not among the outputs above.
   TensorRef scratch() const { return scratch_; }
 

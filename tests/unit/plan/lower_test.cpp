@@ -399,6 +399,60 @@ TEST(Lower, leaves_all_but_the_first_blocks_to_be_gathered_by_the_next_forward) 
   }
 }
 
+TEST(Lower, looks_the_first_words_of_a_step_up_in_the_rows_of_all_replicas) {
+  using ::testing::Contains;
+  using ::testing::Not;
+  std::string const table = "embed.tokens.weight";
+  for (auto const& [tied, micro_batches, read_later] :
+       {std::tuple{true, 1, true}, {true, 2, true}, {false, 1, false}, {false, 2, true}}) {
+    SCOPED_TRACE(text("tied ", tied, ", micro-batches ", micro_batches));
+    PlanCase c{.world = 2, .micro = 1, .global = 2 * micro_batches, .layers = 3, .vocab = 301, .tied = tied};
+    c.zero = 1, c.bucket = 4000;
+    auto const set = set_of(c);
+    auto const& buffers = set.shape->buffers;
+    auto const& steps = set.shape->find_program("forward_backward")->steps;
+    int lookup = -1, sum = -1, fetch = -1;
+    for (int i = 0; i < std::ssize(steps); ++i) {
+      auto const& s = steps[static_cast<std::size_t>(i)];
+      auto const is_table = [&](int b) { return buffers[static_cast<std::size_t>(b)].name == table; };
+      if (s.op == "embedding" && s.attributes.has("rows")) {
+        EXPECT_EQ(std::exchange(lookup, i), -1) << "one micro-batch";
+        EXPECT_EQ(s.attributes.string("rows"), "0,151,301");
+        EXPECT_EQ(s.attributes.string("holder"), "dp") << "positions are added once";
+        EXPECT_EQ(buffers[static_cast<std::size_t>(s.in[1])].spec, (TensorSpec{DType::i32, {2, 8}}));
+        EXPECT_EQ(buffers[static_cast<std::size_t>(s.out[0])].spec, (TensorSpec{DType::f32, {2, 8, 16}}));
+      } else if (s.op == "embedding") {
+        EXPECT_GT(fetch, -1) << "the second micro-batch has the table";
+      }
+      if (s.kind == StepKind::reduce_scatter && lookup >= 0 &&
+          s.in[0] == steps[static_cast<std::size_t>(lookup)].out[0]) {
+        sum = i;
+        EXPECT_EQ(buffers[static_cast<std::size_t>(s.out[0])].spec, (TensorSpec{DType::f32, {1, 8, 16}}));
+      }
+      if (s.kind == StepKind::all_gather && std::ranges::any_of(s.out, is_table)) fetch = i;
+    }
+    EXPECT_GE(lookup, 0);
+    EXPECT_GT(sum, lookup);
+    EXPECT_EQ(fetch > sum, read_later) << "behind the lookup, or not at all";
+    EXPECT_THAT(made_whole(set, "update"), Not(Contains(table)));
+    EXPECT_THAT(made_whole(set, "gather"), Contains(table));
+  }
+  PlanCase good{.world = 2, .micro = 1, .global = 2, .layers = 3, .vocab = 301, .bucket = 4000};
+  good.zero = 2;
+  auto const looks_up = [](PlanCase const& c) {
+    auto const steps = steps_of(set_of(c), "forward_backward", "embedding");
+    return std::ranges::any_of(steps, [](auto const& s) { return s.attributes.has("rows"); });
+  };
+  EXPECT_TRUE(looks_up(good));
+  for (auto const& change : std::initializer_list<void (*)(PlanCase&)>{
+           [](auto& c) { c.zero = 0; }, [](auto& c) { c.zero = 3; }, [](auto& c) { c.overlap = false; },
+           [](auto& c) { c.bucket = 25 << 20; }, [](auto& c) { c.micro = 10, c.global = 20; }}) {
+    auto c = good;
+    change(c);
+    EXPECT_FALSE(looks_up(c)) << c.zero << ' ' << c.overlap << ' ' << c.bucket << ' ' << c.micro;
+  }
+}
+
 TEST(Lower, keeps_one_moment_for_sgd) {
   auto const set = set_of({.optimizer = "sgd"});
   EXPECT_EQ(steps_of(set, "update", "sgd").size(), 28u);

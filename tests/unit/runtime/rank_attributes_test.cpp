@@ -127,6 +127,43 @@ TEST(RankAttributes, give_each_rank_its_rows_of_the_vocabulary) {
   }
 }
 
+TEST(RankAttributes, give_each_replica_its_rows_of_the_table) {
+  std::int64_t const vocab = 7, D = 4;
+  auto ids = Tensor::integers({2, 3}, 1, vocab);
+  auto positions = Tensor::random(f32, {3, D}, 2), table = Tensor::random(f32, {vocab, D}, 3);
+  Tensor whole(f32, {2, 3, D});
+  device::Stream stream;
+  kernels::embedding(stream, {.table = table, .ids = ids, .positions = positions, .position = {}, .x = whole});
+  Attributes attributes{{"positions", std::int64_t{1}}, {"rows_axis", attribute("dp")}, {"rows", attribute("0,3,3,7")}};
+  attributes.set("holder", attribute("dp"));
+  auto sum = Tensor::random(f32, {2, 3, D}, 4, 0);
+  auto const add = [&](TensorRef held, OnRank const& rank) {
+    Tensor x(f32, {2, 3, D});
+    rank.run("embedding", attributes, {held, ids, positions}, {x});
+    for (std::int64_t i = 0; i < 2 * 3 * D; ++i) sum.set(i, sum.get(i) + x.get(i));
+  };
+  for (int dp = 0; dp < 3; ++dp) {
+    auto held = table;  // rows of others are out of date
+    for (std::int64_t r = 0; r < vocab; ++r) {
+      bool const own = dp == 0 ? r < 3 : dp == 2 && r >= 3;
+      for (std::int64_t i = 0; i < D && !own; ++i) held.set(r * D + i, 1e9);
+    }
+    add(held, {.dp = dp, .tp = 1});
+  }
+  EXPECT_TRUE(sum == whole);
+
+  // Of a vocabulary that is cut over tp as well, 3 words each, the last two of them padding.
+  attributes.set("split_axis", attribute("tp")).set("split_dim", std::int64_t{0}).set("vocab", vocab);
+  attributes.set("holder", attribute("tp,dp")).set("rows", attribute("0,2,2,3"));
+  sum = Tensor::random(f32, {2, 3, D}, 4, 0);
+  for (int tp = 0; tp < 3; ++tp) {
+    Tensor part(f32, {3, D});
+    for (std::int64_t i = 0; i < 3 * D && 3 * tp * D + i < vocab * D; ++i) part.set(i, table.get(3 * tp * D + i));
+    for (int dp = 0; dp < 3; ++dp) add(part, {.dp = dp, .tp = tp});
+  }
+  EXPECT_TRUE(sum == whole);
+}
+
 TEST(RankAttributes, give_each_rank_the_random_numbers_of_its_tokens_and_heads) {
   auto x = Tensor::random(f32, {2, 5, 4}, 1), qkv = Tensor::random(f32, {1, 9, 3, 2, 4}, 2);
   Tensor rng(DType::i64, {3}), y(f32, {2, 5, 4}), expected = y, memory(DType::u8, {4 << 20});
