@@ -43,7 +43,9 @@ bool Stream::State::step() {
 }
 
 void Stream::State::mark_active() {
-  if (service && (active->load() & bit) == 0) active->fetch_or(bit);
+  if (!service || (active->load() & bit) != 0) return;
+  active->fetch_or(bit);
+  service->fresh.store(true);
 }
 
 Stream::Stream(std::int64_t capacity) : state_(std::make_unique<State>(capacity)) {}

@@ -55,7 +55,9 @@ struct Service::State {
   std::vector<Stream::State*> streams;            // null where one has gone
   std::deque<std::atomic<std::uint64_t>> active;  // bit i % 64 of word i / 64: streams[i] may have something to do
   std::atomic<int> visitors{0};                   // threads that want the mutex
-  std::atomic<bool> asleep{false};
+  enum class Sleep { none, until_next_look, until_work };
+  std::atomic<Sleep> asleep{Sleep::none};
+  std::atomic<bool> fresh{false};  // a stream that had nothing to do has got something since the last look
   std::atomic<int> helpers{0};  // threads that look at the streams in this thread's place
   bool stop = false;
   std::thread thread;

@@ -125,10 +125,10 @@ TEST(Packed, weights_are_planned_in_blocks_of_64) {
 TEST(Reduction, keeps_memory_for_a_window_of_pieces_from_every_peer) {
   constexpr std::int64_t kib = 1 << 10, mib = 1 << 20;
   EXPECT_EQ(reduction_scratch_bytes(1), 0);
-  EXPECT_EQ(reduction_scratch_bytes(2), 4 * (128 + 2 * 16 + 16) * kib);  // one peer: in, out, back; results
-  EXPECT_EQ(reduction_scratch_bytes(3), 4 * (2 * (128 + 2 * 16) + 16) * kib);
-  EXPECT_EQ(reduction_scratch_bytes(1024), 4 * (1023 * (16 + 2 * 2) + 2) * kib);
-  for (int ranks = 9; ranks <= 65; ++ranks) {
+  EXPECT_EQ(reduction_scratch_bytes(2), 8 * (256 + 2 * 32 + 32) * kib);  // one peer: in, out, back; results
+  EXPECT_EQ(reduction_scratch_bytes(3), 8 * (2 * (256 + 2 * 32) + 32) * kib);
+  EXPECT_EQ(reduction_scratch_bytes(1024), 8 * (1023 * (8 + 2 * 1) + 1) * kib);
+  for (int ranks = 3; ranks <= 65; ++ranks) {
     EXPECT_EQ(reduction_piece_bytes(ranks) % 4096, 0) << ranks;
     EXPECT_LE(reduction_scratch_bytes(ranks), 6 * mib) << ranks;
     EXPECT_GT(reduction_scratch_bytes(ranks), 3 * mib) << ranks;
