@@ -1,5 +1,6 @@
 """lamina data, bench and doctor."""
 
+import json
 import struct
 
 from support import Case, main
@@ -49,6 +50,16 @@ class Tools(Case):
         self.assertGreater(b["step_s"], b["without_communication_s"])
         self.assertLess(self.lamina(*with_pace, "100 GB").json()["communication_s"], b["communication_s"])
         self.assertIn("unit", self.lamina(*with_pace, "7", code=2).err)
+
+    def test_communication_is_traced(self):
+        self.lamina("bench", "comm", "run.toml", "--ranks", "2", "--steps", "1", "--link", "1 GB", "--trace", "seen")
+        whole, without, alone = (
+            {e["cat"] for e in json.loads(self.path(f"seen/trace/step-0000000{i}.json").read_text())["traceEvents"] if e["ph"] == "X"}
+            for i in (1, 2, 3)
+        )
+        self.assertEqual(without, {"kernel"})
+        self.assertTrue(alone and "kernel" not in alone)
+        self.assertEqual(whole, without | alone)
 
     def test_kernels_are_measured(self):
         rows = self.lamina("bench", "kernels", "--json").json()

@@ -58,7 +58,7 @@ struct Service::State {
   enum class Sleep { none, until_next_look, until_work };
   std::atomic<Sleep> asleep{Sleep::none};
   std::atomic<bool> fresh{false};  // a stream that had nothing to do has got something since the last look
-  std::atomic<int> helpers{0};  // threads that look at the streams in this thread's place
+  std::atomic<int> helpers{0};     // threads that look at the streams in this thread's place
   bool stop = false;
   std::thread thread;
 

@@ -56,24 +56,20 @@ class Alternative {
     }
     if (plan_.zero < 3) sum += update(part);
     for (int c = 0; c < plan_.mesh.size("pp") && plan_.zero < 3; ++c) {
-      auto const& schedule = part.schedules.at(plan_.micro_batches.front());
-      auto const lookups = find_first_lookups(plan_, part, schedule.actions[Index(c)], table);
+      auto const& actions = part.schedules.at(plan_.micro_batches.front()).actions[Index(c)];
+      auto const lookups = find_first_lookups(plan_, part, actions, table);
       sum += once(lookups.moved_bytes);
       for (auto const& name : lookups.unread) {
         sum -= once(plan_.local_spec(part, part.graph.find(name, Role::parameter)).bytes());
       }
-    }
-    if (plan_.zero < 2) {
-      for (int c = 0; c < plan_.mesh.size("pp"); ++c) {
-        std::set<int> all;
-        for (auto const& n : part.graph.nodes()) {
-          if (is_at(part, n, c)) add_gradients(part, n, all);
-        }
-        auto const& schedule = part.schedules.at(plan_.micro_batches.front());
-        auto const late = find_late_sums(plan_, part, schedule.actions[Index(c)], table);
-        for (int const g : late.alone) all.erase(g);
-        sum += once(late.gathered_bytes) + moved(part, all, plan_.zero == 0 ? 2 : 1);
+      if (plan_.zero == 2) continue;
+      std::set<int> all;
+      for (auto const& n : part.graph.nodes()) {
+        if (is_at(part, n, c)) add_gradients(part, n, all);
       }
+      auto const late = find_late_sums(plan_, part, actions, table);
+      for (int const g : late.alone) all.erase(g);
+      sum += once(late.gathered_bytes) + moved(part, all, plan_.zero == 0 ? 2 : 1);
     }
     return sum * plan_.mesh.size("tp");
   }

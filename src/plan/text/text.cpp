@@ -35,15 +35,22 @@ std::string batch_text(Plan const& plan) {
               b.micro, " samples\n");
 }
 
-/// Of one replica, by pp coordinate.
+/// Calls `describe(coordinate, template, actions, nodes of actions)` for each pp coordinate of one replica in training.
+template <class F>
+void for_each_coordinate(Plan const& plan, F const& describe) {
+  auto const& part = plan.parts.front();
+  auto const nodes = make_node_table(part, plan.at.size());
+  auto const replica = busiest_replica(plan);
+  auto const& schedule = part.schedules.at(plan.micro_batches[static_cast<std::size_t>(replica)]);
+  for (int c = 0; c < plan.mesh.size("pp"); ++c) {
+    describe(c, *plan.shapes[kind_at(plan, c, replica)], schedule.actions[static_cast<std::size_t>(c)], nodes);
+  }
+}
+
 std::string gradients_text(Plan const& plan) {
   if (plan.purpose != Purpose::train) return "";
   Rows rows{{"pp", "how", "gradients", "bytes"}};
-  auto const& part = plan.parts.front();
-  auto const nodes = make_node_table(part, plan.at.size());
-  auto const& schedule = part.schedules.at(plan.micro_batches[static_cast<std::size_t>(busiest_replica(plan))]);
-  for (int c = 0; c < plan.mesh.size("pp"); ++c) {
-    auto const& shape = *plan.shapes[kind_at(plan, c, busiest_replica(plan))];
+  for_each_coordinate(plan, [&](int c, program::Template const& shape, auto const& actions, auto const& nodes) {
     std::map<std::string, std::pair<std::size_t, std::int64_t>> groups;
     for (auto const& s : shape.find_program("forward_backward")->steps) {
       bool const reduces = s.kind == program::StepKind::all_reduce || s.kind == program::StepKind::reduce_scatter;
@@ -53,12 +60,12 @@ std::string gradients_text(Plan const& plan) {
       sum.first += s.in.size(), sum.second += s.bytes;
     }
     for (auto const& [how, sum] : groups) rows.push_back({text(c), how, text(sum.first), text(sum.second)});
-    auto const late = find_late_sums(plan, part, schedule.actions[static_cast<std::size_t>(c)], nodes);
+    auto const late = find_late_sums(plan, plan.parts.front(), actions, nodes);
     if (!late.where.empty()) {
       rows.push_back({text(c), "last addends, summed over all replicas' tokens",
                       text(late.alone.size() + late.before.size()), text(late.gathered_bytes)});
     }
-  }
+  });
   if (rows.size() == 1) return "gradients: whole on every rank that holds them\n";
   auto const when = plan.zero >= 2                 ? "after every micro-batch"
                     : plan.config.parallel.overlap ? "while the last backward goes on"
@@ -66,15 +73,11 @@ std::string gradients_text(Plan const& plan) {
   return text("gradients: reduced ", when, "\n", table(rows));
 }
 
-/// Of one replica, by pp coordinate: who updates rows only gathers the others (ZeRO).
+/// Who updates rows only gathers the others (ZeRO).
 std::string parameters_text(Plan const& plan) {
   if (plan.purpose != Purpose::train || plan.zero == 0) return "";
   Rows rows{{"pp", "when", "parameters", "bytes"}};
-  auto const& part = plan.parts.front();
-  auto const nodes = make_node_table(part, plan.at.size());
-  auto const& schedule = part.schedules.at(plan.micro_batches[static_cast<std::size_t>(busiest_replica(plan))]);
-  for (int c = 0; c < plan.mesh.size("pp"); ++c) {
-    auto const& shape = *plan.shapes[kind_at(plan, c, busiest_replica(plan))];
+  for_each_coordinate(plan, [&](int c, program::Template const& shape, auto const& actions, auto const& nodes) {
     auto const add = [&](char const* program, std::string when) {
       std::size_t count = 0;
       std::int64_t bytes = 0;
@@ -86,11 +89,11 @@ std::string parameters_text(Plan const& plan) {
     };
     add("update", "beneath the update");
     add("forward_backward", plan.zero == 3 ? "for every block that reads them" : "beneath the next forward");
-    auto const first = find_first_lookups(plan, part, schedule.actions[static_cast<std::size_t>(c)], nodes);
-    if (first.nodes.empty()) continue;
+    auto const first = find_first_lookups(plan, plan.parts.front(), actions, nodes);
+    if (first.nodes.empty()) return;
     rows.push_back({text(c), "words of the first micro-batch, looked up in the rows of all replicas",
                     text(first.tables.size()), text(first.moved_bytes)});
-  }
+  });
   return text("parameters: updated by rows, the others' rows gathered\n", table(rows));
 }
 

@@ -187,6 +187,27 @@ TEST(Service, runs_on_while_its_caller_does_something_else) {
   stream.wait();  // a task must outlive its work
 }
 
+/// Nobody helps here: a wake-up that is lost holds this up until the test's time limit.
+TEST(Service, is_woken_by_each_task_on_an_idle_stream) {
+  device::Service service;
+  device::Stream held(service), stream(service);
+  Gate gate;
+  std::vector<int> log;
+  Counted task(1, 1, log);
+  for (bool const pending : {false, true}) {
+    if (pending) held.enqueue(gate);
+    for (int i = 0; i < 1000; ++i) {
+      stream.enqueue(task);
+      while (stream.finished() < stream.issued()) std::this_thread::yield();
+      if (i % 100 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(3));  // it has gone to sleep by then
+    }
+  }
+  EXPECT_EQ(log.size(), 2000u);
+  EXPECT_EQ(held.finished(), 0u);
+  gate.open.store(true);
+  held.wait();
+}
+
 double cpu_seconds() {
   timespec t{};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
