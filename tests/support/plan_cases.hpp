@@ -66,4 +66,17 @@ inline std::shared_ptr<plan::Plan const> make_plan(PlanCase const& c, plan::Purp
   return plan::make(plan_graphs(c, purpose), plan_config(c), c.world, plan_machine(c), purpose);
 }
 
+inline program::ProgramSet set_of(PlanCase const& c, int rank = 0, plan::Purpose purpose = plan::Purpose::train) {
+  return lower(*make_plan(c, purpose), rank);
+}
+
+inline std::vector<program::Step> steps_of(program::ProgramSet const& set, std::string_view program,
+                                           std::string_view op) {
+  std::vector<program::Step> found;
+  for (auto const& s : set.shape->find_program(program)->steps) {
+    if (s.op == op) found.push_back(s);
+  }
+  return found;
+}
+
 }  // namespace lamina::test

@@ -137,6 +137,8 @@ class Pass {
   void reduce_over_replicas(Bucket const& bucket, std::vector<int> const& whole);
   void settle(int reduction, std::vector<PendingAdd> const& adds);
   void finish_gradients();
+  void count_norm(std::vector<int> const& gradients);
+  void count_norm_of_reduced();
   void norm();
 
   Plan const& plan_;
@@ -189,6 +191,8 @@ class Pass {
   std::set<int> started_;                                      // gradients whose part has been written
   std::vector<PendingAdd> adds_;                               // when the reduction in flight is over
   int reduction_ = -1;                                         // step of the reduction in flight
+  std::set<int> counted_;                                      // gradients that are in the norm
+  bool has_norm_ = false;
 };
 
 }  // namespace lamina::plan

@@ -205,6 +205,7 @@ void Pass::write_node(graph::Node const& node, std::size_t action) {
   auto specs = prototype->specs;
   if (late_.where.contains({action, node.id})) {
     for (std::size_t i = 0; i < in.size(); ++i) gather_operand(node, i, in, specs);
+    count_norm_of_reduced();
   }
   // Only what the sample's index in the replica decides may differ between micro-batches; nothing is per rank.
   if (prototype->draws) step.attributes.set("sample", micro_batch_ * plan_.config.batch.micro);

@@ -199,16 +199,14 @@ void Pass::finish_gradients() {
   }
 }
 
-/// Sums of squares of the gradients this rank owns: each global element is counted once over all ranks. Replicated and
-/// tied ones belong to their lowest holder.
-void Pass::norm() {
-  int const norm = buffers_.find("norm", Role::output);
+/// Sums of squares of those of the gradients that this rank owns and has not counted yet: each global element is
+/// counted once over all ranks. Replicated and tied ones belong to their lowest holder.
+void Pass::count_norm(std::vector<int> const& gradients) {
   std::map<std::string, std::vector<int>> whole;     // holder -> gradients
   std::vector<std::pair<std::string, int>> by_rows;  // ZeRO 1: own rows of what is whole
-  std::set<int> known;
-  auto const add = [&](int g) {
+  for (int const g : gradients) {
     auto const& v = part_.graph.value(g);
-    if (!known.insert(g).second || plan_.holders_of(v.name).front() != kind_.stage) return;
+    if (!counted_.insert(g).second || plan_.holders_of(v.name).front() != kind_.stage) continue;
     std::vector<std::string> axes;
     for (std::size_t a = 0; a < plan_.mesh.axes.size(); ++a) {
       auto const& axis = plan_.mesh.axes[a];
@@ -222,9 +220,7 @@ void Pass::norm() {
     } else {
       whole[holder].push_back(id);
     }
-  };
-  for (auto const& bucket : buckets_) std::for_each(bucket.gradients.begin(), bucket.gradients.end(), add);
-  std::for_each(late_.alone.begin(), late_.alone.end(), add);
+  }
   auto const count = [&](std::string const& holder, std::vector<int> const& ids, std::string const& rows) {
     graph::SquareNorm const op(static_cast<int>(ids.size()), plan_.canonical());
     Step step;
@@ -234,14 +230,37 @@ void Pass::norm() {
     step.layer = "norm";
     std::vector<TensorSpec> specs;
     for (int const b : ids) specs.push_back(buffers_[b].spec);
-    writer_.kernel(op, specs, ids, {norm}, std::move(step));
+    writer_.kernel(op, specs, ids, {buffers_.find("norm", Role::output)}, std::move(step));
+    has_norm_ = true;
   };
   for (auto const& [holder, ids] : whole) count(holder, ids, "");
   for (auto const& [holder, id] : by_rows) {
     auto const rows = flat_rows(buffers_[id].spec.shape).rows;
     count(holder, {id}, rows_text(row_bounds(rows, plan_.mesh.size("dp"))));
   }
-  if (whole.empty() && by_rows.empty()) writer_.kernel("zero", {}, {norm});
+}
+
+/// What the last sums do not change, before them: the processor has something to do while they wait for the last
+/// bucket.
+void Pass::count_norm_of_reduced() {
+  for (std::size_t b = 0; b < next_bucket_; ++b) {
+    if (buckets_[b].tied) continue;  // they wait for another stage
+    auto rest = buckets_[b].gradients;
+    std::erase_if(rest, [&](int g) { return std::ranges::find(late_.before, g) != late_.before.end(); });
+    count_norm(rest);
+  }
+}
+
+void Pass::norm() {
+  bool const waits = std::ranges::any_of(buckets_, [](Bucket const& b) { return b.tied || !b.axes.empty(); });
+  if (plan_.zero >= 2 || !waits) {  // no bucket is worth a step of its own
+    std::vector<int> all;
+    for (auto const& bucket : buckets_) all.insert(all.end(), bucket.gradients.begin(), bucket.gradients.end());
+    count_norm(all);
+  }
+  for (auto const& bucket : buckets_) count_norm(bucket.gradients);  // as they arrive
+  count_norm(late_.alone);
+  if (!has_norm_) writer_.kernel("zero", {}, {buffers_.find("norm", Role::output)});
 }
 
 }  // namespace lamina::plan
