@@ -6,7 +6,7 @@
 namespace lamina::comm::detail {
 
 void fail_as_group(Channel const& channel, char const* what, Error const& cause) {
-  bool const length = cause.info().code == "vendor.mpi.length";
+  bool const length = cause.info().code == "vendor.mpi.length" || cause.info().code == "comm.peer_memory.length";
   fail({.code = length ? "comm.mismatch" : "comm.peer_lost",
         .subject = text(what, " of group '", channel.name, "', rank ", channel.rank, " of ", channel.size),
         .found = text(cause.info().subject, ": ", cause.info().found),

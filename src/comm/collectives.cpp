@@ -4,6 +4,7 @@
 #include "detail/channel.hpp"
 #include "detail/exchange.hpp"
 #include "detail/messages.hpp"
+#include "detail/reading_exchange.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/comm/communicator.hpp"
@@ -83,6 +84,15 @@ std::vector<detail::Share> shares_of(std::vector<RowCut> const& cuts, RowsOf of,
   return shares;
 }
 
+std::unique_ptr<device::Task> make_exchange(std::shared_ptr<detail::Channel> const& channel, char const* what,
+                                            detail::Exchange::Phases phases, DType dtype, Reduce op,
+                                            std::vector<detail::Share> shares) {
+  if (detail::ReadingExchange::fits(*channel, shares, sizeof_dtype(dtype))) {
+    return std::make_unique<detail::ReadingExchange>(channel, what, phases, dtype, op, std::move(shares));
+  }
+  return std::make_unique<detail::Exchange>(channel, what, phases, dtype, op, std::move(shares));
+}
+
 }  // namespace
 
 std::unique_ptr<device::Task> Communicator::make_all_reduce(std::vector<TensorRef> tensors, Reduce op) const {
@@ -108,8 +118,7 @@ std::unique_ptr<device::Task> Communicator::make_all_reduce(std::vector<TensorRe
     before += t.spec.count();
   }
   for (auto& share : shares) share.close();
-  return std::make_unique<detail::Exchange>(channel(), "all_reduce", detail::Exchange::Phases{true, true}, dtype, op,
-                                            std::move(shares));
+  return make_exchange(channel(), "all_reduce", {.reduce = true, .gather = true}, dtype, op, std::move(shares));
 }
 
 std::unique_ptr<device::Task> Communicator::make_reduce_scatter(std::vector<RowCut> cuts, RowsOf of, Reduce op) const {
@@ -117,16 +126,16 @@ std::unique_ptr<device::Task> Communicator::make_reduce_scatter(std::vector<RowC
   for (auto const& cut : cuts) wholes.push_back(cut.whole);
   check_dtypes(wholes, op, name());
   check_cuts("reduce_scatter", *this, cuts, of);
-  return std::make_unique<detail::Exchange>(channel(), "reduce_scatter", detail::Exchange::Phases{true, false},
-                                            cuts.empty() ? DType::f32 : cuts[0].whole.spec.dtype, op,
-                                            shares_of(cuts, of, rank(), size(), /*gathers=*/false));
+  return make_exchange(channel(), "reduce_scatter", {.reduce = true, .gather = false},
+                       cuts.empty() ? DType::f32 : cuts[0].whole.spec.dtype, op,
+                       shares_of(cuts, of, rank(), size(), /*gathers=*/false));
 }
 
 std::unique_ptr<device::Task> Communicator::make_all_gather(std::vector<RowCut> cuts, RowsOf of) const {
   check_cuts("all_gather", *this, cuts, of);
-  return std::make_unique<detail::Exchange>(channel(), "all_gather", detail::Exchange::Phases{false, true},
-                                            cuts.empty() ? DType::f32 : cuts[0].whole.spec.dtype, Reduce::sum,
-                                            shares_of(cuts, of, rank(), size(), /*gathers=*/true));
+  return make_exchange(channel(), "all_gather", {.reduce = false, .gather = true},
+                       cuts.empty() ? DType::f32 : cuts[0].whole.spec.dtype, Reduce::sum,
+                       shares_of(cuts, of, rank(), size(), /*gathers=*/true));
 }
 
 std::unique_ptr<device::Task> Communicator::make_broadcast(TensorRef t, int root) const {

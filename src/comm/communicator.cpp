@@ -27,6 +27,7 @@ Communicator Communicator::world() {
     channel->size = channel->comm.size();
     channel->name = "world";
     detail::check_launch(channel->size);
+    if (channel->size > 1) channel->neighbours = detail::find_neighbours(channel->comm);
     return adopt(std::move(channel));
   }();
   return the_world;
@@ -40,6 +41,7 @@ Communicator Communicator::self() {
 
 int Communicator::rank() const { return channel()->rank; }
 int Communicator::size() const { return channel()->size; }
+bool Communicator::is_within_reach() const { return size() > 1 && channel()->neighbours.all(); }
 std::string const& Communicator::name() const { return channel()->name; }
 
 Communicator Communicator::subgroup(std::span<int const> members, std::string name, int tag) const {
@@ -59,7 +61,10 @@ Communicator Communicator::subgroup(std::span<int const> members, std::string na
   made->rank = static_cast<int>(me - members.begin());
   made->size = static_cast<int>(members.size());
   made->name = std::move(name);
-  if (made->size > 1) made->comm = channel()->comm.group(members, tag % 32768);
+  if (made->size > 1) {
+    made->comm = channel()->comm.group(members, tag % 32768);
+    made->neighbours = channel()->neighbours.of(members);
+  }
   return adopt(std::move(made));
 }
 

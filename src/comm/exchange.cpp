@@ -42,8 +42,8 @@ char* Exchange::incoming(int peer, std::int64_t piece) const {
 
 char* Exchange::outgoing(int peer, std::int64_t piece) const {
   auto const n = std::int64_t{window} * (size() - 1);
-  return static_cast<char*>(channel_->pieces.at(n * reduction_piece_bytes(size()) +
-                                                place(peer, piece) * reduction_packed_bytes(size())));
+  return static_cast<char*>(
+      channel_->pieces.at(n * reduction_piece_bytes(size()) + place(peer, piece) * reduction_packed_bytes(size())));
 }
 
 char* Exchange::returning(int peer, std::int64_t piece) const {

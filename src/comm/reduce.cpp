@@ -45,39 +45,56 @@ T larger(T a, T b) {
   return b > a || b != b ? b : a;
 }
 
-// A block of sums stays in the first-level cache while the parts stream by.
+// A block of sums of more than two parts stays in the first-level cache while the parts stream by.
 constexpr std::int64_t block = 1024;
 
-template <class T, bool is_max>
-void combine_as(void* to_v, std::span<void const* const> parts, std::int64_t count, int divisor) {
+/// `join` two wide values, `finish` what is stored. `to` may be a part: an element is read before it is written.
+template <class T, class Join, class Finish>
+void combine_as(T* to, std::span<void const* const> parts, std::int64_t count, Join join, Finish finish) {
   using W = typename Wide<T>::Type;
-  auto* const to = static_cast<T*>(to_v);
+  auto const part = [&](std::size_t p) { return static_cast<T const*>(parts[p]); };
+  auto const* const first = part(0);
+  if (parts.size() == 1) {
+    for (std::int64_t i = 0; i < count; ++i) to[i] = finish(widen(first[i]));
+    return;
+  }
+  if (parts.size() == 2) {
+    auto const* const second = part(1);
+#pragma GCC ivdep
+    for (std::int64_t i = 0; i < count; ++i) to[i] = finish(join(widen(first[i]), widen(second[i])));
+    return;
+  }
+  auto const last = parts.size() - 1;
   W sums[block];
-  for (std::int64_t first = 0; first < count; first += block) {
-    auto const n = std::min(block, count - first);
-    auto const* part = static_cast<T const*>(parts[0]) + first;
-    for (std::int64_t i = 0; i < n; ++i) sums[i] = widen(part[i]);
-    for (std::size_t p = 1; p < parts.size(); ++p) {
-      part = static_cast<T const*>(parts[p]) + first;
-      for (std::int64_t i = 0; i < n; ++i) {
-        if constexpr (is_max) {
-          sums[i] = larger(sums[i], widen(part[i]));
-        } else {
-          sums[i] += widen(part[i]);
-        }
-      }
+  for (std::int64_t at = 0; at < count; at += block) {
+    auto const n = std::min(block, count - at);
+    for (std::int64_t i = 0; i < n; ++i) sums[i] = join(widen(first[at + i]), widen(part(1)[at + i]));
+    for (std::size_t p = 2; p < last; ++p) {
+      auto const* const next = part(p) + at;
+      for (std::int64_t i = 0; i < n; ++i) sums[i] = join(sums[i], widen(next[i]));
     }
-    if (divisor != 1) {
-      for (std::int64_t i = 0; i < n; ++i) sums[i] /= static_cast<W>(divisor);
-    }
-    for (std::int64_t i = 0; i < n; ++i) to[first + i] = narrow<T>(sums[i]);
+    auto const* const end = part(last) + at;
+#pragma GCC ivdep
+    for (std::int64_t i = 0; i < n; ++i) to[at + i] = finish(join(sums[i], widen(end[i])));
   }
 }
 
 template <class T>
-void combine_op(Reduce op, void* to, std::span<void const* const> parts, std::int64_t count) {
-  if (op == Reduce::max) return combine_as<T, true>(to, parts, count, 1);
-  combine_as<T, false>(to, parts, count, op == Reduce::mean ? static_cast<int>(parts.size()) : 1);
+void combine_op(Reduce op, void* to_v, std::span<void const* const> parts, std::int64_t count) {
+  using W = typename Wide<T>::Type;
+  auto* const to = static_cast<T*>(to_v);
+  auto const add = [](W a, W b) { return a + b; };
+  auto const store = [](W x) { return narrow<T>(x); };
+  switch (op) {
+    case Reduce::max:
+      return combine_as(
+          to, parts, count, [](W a, W b) { return larger(a, b); }, store);
+    case Reduce::mean:
+      return combine_as(to, parts, count, add,
+                        [n = static_cast<W>(parts.size())](W x) { return narrow<T>(static_cast<W>(x / n)); });
+    case Reduce::sum:
+      return combine_as(to, parts, count, add, store);
+  }
 }
 
 }  // namespace

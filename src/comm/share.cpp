@@ -17,6 +17,7 @@ void Share::push(Segment segment) {
 
 void Share::add(Segment segment) {
   if (segment.count == 0) return;
+  ++runs_;
   if (2 * segment.count >= packed_most_) {
     for (std::int64_t at = 0; at < segment.count; at += most_) {
       auto const bytes = at * width_;

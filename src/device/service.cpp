@@ -36,6 +36,8 @@ void ask_for_short_slices() {
 /// on an idle stream does not wait for the next look.
 constexpr std::chrono::nanoseconds first_pause = std::chrono::microseconds(250);
 constexpr std::chrono::nanoseconds longest_pause = std::chrono::milliseconds(1);
+/// However long a task wants to be left alone: somebody may have cancelled its stream.
+constexpr std::chrono::nanoseconds longest_sleep = std::chrono::milliseconds(20);
 
 }  // namespace
 
@@ -47,11 +49,15 @@ bool Service::State::any_active() const {
 // is seen by that look.
 bool Service::State::step() {
   bool moved = false;
+  next_look = std::chrono::steady_clock::time_point::max();
   for (std::size_t w = 0; w < active.size(); ++w) {
     for (auto bits = active[w].load(); bits != 0; bits &= bits - 1) {
       auto* const stream = streams[w * 64 + static_cast<std::size_t>(std::countr_zero(bits))];
       if (stream) moved |= stream->step();
-      if (stream && stream->pending()) continue;
+      if (stream && stream->pending()) {
+        next_look = std::min(next_look, stream->next_look);
+        continue;
+      }
       active[w].fetch_and(~(bits & -bits));
       if (stream && stream->pending()) active[w].fetch_or(stream->bit), moved = true;
     }
@@ -71,12 +77,14 @@ void Service::State::run() {
     if (how == Sleep::until_work) {
       work.wait(lock, is_over);
     } else {
-      work.wait_for(lock, pause, is_over);
+      auto const now = std::chrono::steady_clock::now();
+      work.wait_until(lock, next_look > now ? std::min(next_look, now + longest_sleep) : now + pause, is_over);
     }
     asleep.store(Sleep::none);
   };
   for (;;) {
     fresh.store(false);
+    next_look = {};
     if (helpers.load() == 0 && step()) {
       pause = first_pause;
       if (visitors.load() == 0) continue;

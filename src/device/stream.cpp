@@ -27,6 +27,7 @@ bool Stream::State::step() {
           last_progress = task.progress();
         }
         if (!task.advance()) {
+          next_look = task.next_look();
           auto const progress = task.progress();
           return std::exchange(last_progress, progress) != progress || moved;
         }

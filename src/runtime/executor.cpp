@@ -13,6 +13,7 @@
 #include "lamina/device/arena.hpp"
 #include "lamina/device/backoff.hpp"
 #include "lamina/kernels/fill.hpp"
+#include "lamina/tensor/reduction.hpp"
 
 namespace lamina::runtime {
 
@@ -75,7 +76,8 @@ void check(program::ProgramSet const& set, comm::Communicator const& world) {
 struct Executor::Impl {
   Impl(program::ProgramSet s, comm::Communicator const& world, ExecutorOptions options)
       : set(std::move(s)), groups((check(set, world), make_groups(set, world))) {
-    for (auto const bytes : set.shape->arena_bytes) arenas.emplace_back(bytes);
+    auto const sharing = reads_neighbours() ? device::Arena::Sharing::neighbours : device::Arena::Sharing::none;
+    for (auto const bytes : set.shape->arena_bytes) arenas.emplace_back(bytes, sharing);
     for (auto const& arena : arenas) bases.push_back(arena.at(0));
     if (!groups.empty()) service.emplace();
     for (std::size_t g = 0; g < groups.size(); ++g) {
@@ -99,8 +101,20 @@ struct Executor::Impl {
     }
   }
 
-  /// Pages go to the NUMA node of whoever touches them first: for what outlives a program, the threads of the kernels,
-  /// in the partition that kernels use. Everything else is first touched by the kernel that writes it.
+  /// Whether a collective may read what neighbours have in their arenas.
+  bool reads_neighbours() const {
+    auto const reads = [this](program::Step const& s) {
+      using enum program::StepKind;
+      return (s.kind == all_reduce || s.kind == reduce_scatter || s.kind == all_gather) &&
+             groups[static_cast<std::size_t>(s.group)].is_within_reach() &&
+             s.bytes > direct_reduction_bytes(groups[static_cast<std::size_t>(s.group)].size());
+    };
+    return std::ranges::any_of(set.shape->programs, [&](auto const& p) { return std::ranges::any_of(p.steps, reads); });
+  }
+
+  /// Pages of private arenas go to the NUMA node of whoever touches them first: for what outlives a program, the
+  /// threads of the kernels, in the partition that kernels use. Everything else is first touched by the kernel that
+  /// writes it.
   void touch(bool reference_kernels) {
     if (reference_kernels) return;
     detail::Memory const memory{set, bases};

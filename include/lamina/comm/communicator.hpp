@@ -52,6 +52,8 @@ class Communicator {
   int rank() const;
   int size() const;
   std::string const& name() const;
+  /// Whether its ranks read each other's memory: several of one node, where the system lets them.
+  bool is_within_reach() const;
   /// Collective over this communicator: ranks listed in `members` (ranks of *this*, in the order wanted) get the new
   /// group; the others get an invalid communicator. Every rank passes its own list; equal lists form a group. `tag`
   /// distinguishes groups made at the same time.

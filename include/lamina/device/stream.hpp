@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 
@@ -18,6 +19,10 @@ class Task {
   /// A number that has changed whenever the last `advance` moved data: whoever polls then looks again at once instead
   /// of sleeping. A task that waits for a single event can leave it as it is.
   virtual std::uint64_t progress() const { return 0; }
+  /// After an `advance` that returned false: before this time another one is of no use. Asked for after each, so that
+  /// the service thread need not look again and again at what waits for a time; it looks every 20 ms all the same. The
+  /// past: nobody knows.
+  virtual std::chrono::steady_clock::time_point next_look() const { return {}; }
 };
 
 class Service;
@@ -69,8 +74,8 @@ class Stream {
 };
 
 /// The one service thread of a rank: advances the tasks of its streams, each stream independently, sleeping with
-/// back-off (1 us to 200 us) when nothing moves, so that it starves no rank on the same core. It looks only at streams
-/// that have something to do; without work it sleeps until something is enqueued.
+/// back-off (0.25 to 1 ms, or until the first `Task::next_look`) when nothing moves, so that it starves no rank on the
+/// same core. It looks only at streams that have something to do; without work it sleeps until something is enqueued.
 class Service {
  public:
   Service();

@@ -3,18 +3,20 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "lamina/base/error.hpp"
 #include "lamina/comm/communicator.hpp"
 #include "lamina/device/arena.hpp"
 #include "lamina/tensor/reduction.hpp"
+#include "peer_memory.hpp"
 #include "vendor/mpi/mpi.hpp"
 
 namespace lamina::comm::detail {
 
 /// Tags inside a group. Collectives of a group run one after another on every rank, and MPI keeps the messages of one
 /// sender and tag in order, so one tag per purpose is enough.
-enum Tag : int { tag_reduce = 1, tag_gather, tag_small, tag_broadcast, tag_barrier, tag_message };
+enum Tag : int { tag_reduce = 1, tag_gather, tag_done, tag_small, tag_broadcast, tag_barrier, tag_message };
 
 /// Messages in flight per peer and purpose.
 inline constexpr int window = reduction_window;
@@ -23,7 +25,10 @@ inline constexpr int window = reduction_window;
 struct Channel {
   int rank = 0, size = 1;
   std::string name;
-  mpi::Comm comm;                 ///< not used with one rank
+  mpi::Comm comm;                                       ///< not used with one rank
+  Neighbours neighbours;                                ///< whose memory this rank can read
+  std::vector<std::vector<std::uint64_t>> undelivered;  ///< of tasks that were given up: MPI may still read them
+  std::vector<std::weak_ptr<PeerBlock>> blocks;         ///< by rank: the shared arena that its tasks have read last
   device::Arena pieces, parts;    ///< what large and small reductions receive; made with the first task of the kind
   std::atomic<bool> busy{false};  ///< a collective is in flight
 

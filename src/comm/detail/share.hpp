@@ -34,6 +34,9 @@ class Share {
   void close();
 
   std::vector<Piece> const& pieces() const { return pieces_; }
+  std::vector<Segment> const& segments() const { return segments_; }
+  /// Segments as they were added, before long ones were cut.
+  std::int64_t runs() const { return runs_; }
   Segment const* begin_of(Piece const& piece) const { return &segments_[piece.first]; }
   Segment const* end_of(Piece const& piece) const { return begin_of(piece) + (piece.last - piece.first); }
   bool packs() const;
@@ -53,7 +56,7 @@ class Share {
   std::vector<Segment> segments_;
   std::vector<Piece> pieces_;
   std::vector<Segment> small_;  // waiting for company
-  std::int64_t small_count_ = 0;
+  std::int64_t small_count_ = 0, runs_ = 0;
 };
 
 /// A tensor as [outer][rows][inner].

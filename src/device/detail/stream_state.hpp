@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -34,6 +35,7 @@ struct Stream::State {
   // The consumer's own.
   bool started = false;
   std::uint64_t last_progress = 0;
+  std::chrono::steady_clock::time_point next_look;  // of the task that did not finish in the last `step`
 
   // The producer's own.
   Service::State* service = nullptr;
@@ -61,6 +63,7 @@ struct Service::State {
   std::atomic<int> helpers{0};     // threads that look at the streams in this thread's place
   bool stop = false;
   std::thread thread;
+  std::chrono::steady_clock::time_point next_look;  // of the last `step`: the first of its streams
 
   void run();
   bool step();

@@ -57,6 +57,7 @@ class TimedTask final : public device::Task {
   void start() override;
   bool advance() override;
   std::uint64_t progress() const override { return task_->progress(); }
+  Clock::time_point next_look() const override { return begun_ && !over_ ? task_->next_look() : started_ + least_; }
   /// Nanoseconds since the last call. Any thread.
   std::int64_t take_ns() { return ns_.exchange(0, std::memory_order_relaxed); }
   /// It takes at least that long: before it starts, so that a receiver waits as well, or before it ends. Between runs.

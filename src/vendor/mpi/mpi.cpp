@@ -215,6 +215,12 @@ std::vector<int> Comm::node_members() const {
   return ranks;  // ascending: the split was keyed by rank
 }
 
+std::vector<std::int64_t> Comm::all_gather(std::int64_t x) const {
+  std::vector<std::int64_t> all(static_cast<std::size_t>(size_));
+  LAMINA_MPI(MPI_Allgather(&x, 1, MPI_INT64_T, all.data(), 1, MPI_INT64_T, raw_->comm));
+  return all;
+}
+
 void const* Comm::native() const { return static_cast<void const*>(&raw_->comm); }
 
 Requests::Requests(int slots) : state_(std::make_unique<State>(slots)) {}

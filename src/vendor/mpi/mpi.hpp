@@ -40,6 +40,8 @@ class Comm {
   Comm group(std::span<int const> members, int tag) const;
   /// Ranks of this communicator on the caller's node, ascending. Collective over this communicator, blocking.
   std::vector<int> node_members() const;
+  /// What every rank gives, by rank. Collective, blocking.
+  std::vector<std::int64_t> all_gather(std::int64_t x) const;
   /// Points to the MPI_Comm, for libraries that want one.
   void const* native() const;
 

@@ -40,6 +40,7 @@ Comm Comm::adopt(Raw) { missing(); }
 Comm Comm::world() { missing(); }
 Comm Comm::group(std::span<int const>, int) const { missing(); }
 std::vector<int> Comm::node_members() const { missing(); }
+std::vector<std::int64_t> Comm::all_gather(std::int64_t) const { missing(); }
 void const* Comm::native() const { missing(); }
 
 Requests::Requests(int) {}  // a group of one rank has tasks too; they have no messages

@@ -1,9 +1,11 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <limits>
 #include <numeric>
 
+#include "comm/detail/peer_memory.hpp"
 #include "lamina/base/error.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/comm/clock.hpp"
@@ -102,6 +104,16 @@ TEST(Subgroup, refuses_strange_lists) {
        {std::vector<int>{0, 0}, std::vector<int>{world.size()}, std::vector<int>{-1}}) {
     EXPECT_THROW(world.subgroup(members, "strange", 0), Error);
   }
+}
+
+TEST(World, reads_the_memory_of_its_ranks_unless_told_not_to) {
+  auto const comm = mpi::Comm::world();
+  auto const near = comm::detail::find_neighbours(comm);
+  if (!near.all()) GTEST_SKIP() << "the system lets no process read another (Yama, seccomp)";
+  EXPECT_EQ(near.processes[static_cast<std::size_t>(comm.rank())], getpid());
+  if (comm.rank() == comm.size() - 1) setenv("LAMINA_READ_PEERS", "0", 1);  // one of them is enough
+  EXPECT_EQ(comm::detail::find_neighbours(comm).processes, std::vector<std::int64_t>(near.processes.size(), 0));
+  unsetenv("LAMINA_READ_PEERS");
 }
 
 TEST(World, is_one_object_however_often_it_is_asked_for) {

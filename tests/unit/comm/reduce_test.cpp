@@ -41,6 +41,33 @@ TEST(Combine, handles_every_count_around_its_block_and_writes_over_a_part) {
   }
 }
 
+TEST(Combine, takes_any_number_of_parts) {
+  for (std::int64_t const count : {1, 1023, 1025, 2051}) {
+    for (std::size_t n = 1; n <= 5; ++n) {
+      std::vector<std::vector<float>> values(n, std::vector<float>(count));
+      std::vector<void const*> parts;
+      for (std::size_t p = 0; p < n; ++p) {
+        for (std::int64_t i = 0; i < count; ++i)
+          values[p][i] = static_cast<float>(i % 31) / 7 + static_cast<float>(p) / 3;
+        parts.push_back(values[p].data());
+      }
+      std::vector<float> sum(count), mean(count), largest(count), last = values[n - 1];
+      combine(DType::f32, Reduce::mean, mean.data(), parts, count);
+      combine(DType::f32, Reduce::max, largest.data(), parts, count);
+      for (std::int64_t i = 0; i < count; ++i) {
+        sum[i] = values[0][i];
+        for (std::size_t p = 1; p < n; ++p) sum[i] += values[p][i];
+      }
+      combine(DType::f32, Reduce::sum, values[n - 1].data(), parts, count);  // over a part
+      for (std::int64_t i = 0; i < count; ++i) {
+        ASSERT_EQ(values[n - 1][i], sum[i]) << n << " parts, " << i << " of " << count;
+        ASSERT_EQ(mean[i], sum[i] / static_cast<float>(n));
+        ASSERT_EQ(largest[i], last[i]);
+      }
+    }
+  }
+}
+
 TEST(Combine, sums_bf16_in_f32_and_rounds_once_to_nearest_even) {
   std::uint16_t const one = 0x3f80, tiny = 0x3b00;       // 1, 1/512: a quarter of the last bit of 1
   EXPECT_EQ(sum_bf16({one, tiny}), one);                 // below half

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "comm/detail/exchange.hpp"
+#include "comm/detail/reading_exchange.hpp"
 
 namespace lamina::comm::detail {
 namespace {
@@ -21,6 +22,9 @@ TEST(Scratch, is_what_plans_count_and_only_for_the_kinds_of_exchange_there_are) 
     EXPECT_EQ(large->parts.bytes(), 0);
     Exchange const gather(gathering, "all_gather", {.reduce = false, .gather = true}, DType::f32, Reduce::sum, none);
     EXPECT_EQ(gathering->pieces.bytes(), reduction_scratch_bytes(ranks));
+    auto const reading = make();
+    ReadingExchange const read(reading, "all_gather", {.reduce = false, .gather = true}, DType::f32, Reduce::sum, none);
+    EXPECT_EQ(reading->pieces.bytes(), reduction_scratch_bytes(ranks));
     std::vector<float> x(4);
     SmallAllReduce const all(small, {{x.data(), {DType::f32, {4}}}}, Reduce::sum);
     EXPECT_EQ(small->pieces.bytes(), 0);

@@ -160,19 +160,24 @@ TEST_P(StreamOf, frees_the_tasks_that_it_owns_after_they_have_finished) {
 INSTANTIATE_TEST_SUITE_P(device, StreamOf, ::testing::Values(false, true),
                          [](auto const& p) { return p.param ? std::string("service") : std::string("caller"); });
 
-TEST(Service, advances_each_stream_independently) {
+/// A stream that a gate may hold up beside one that runs.
+struct TwoStreams {
   device::Service service;
-  device::Stream held(service), free(service);
+  device::Stream held{service}, free{service};
   Gate gate;
   std::vector<int> log;
-  Counted task(1, 3, log);
-  held.enqueue(gate);
-  free.enqueue(task);
-  free.wait();
-  EXPECT_EQ(held.finished(), 0u);
-  EXPECT_EQ(log.size(), 1u);
-  gate.open.store(true);
-  held.wait();
+};
+
+TEST(Service, advances_each_stream_independently) {
+  TwoStreams two;
+  Counted task(1, 3, two.log);
+  two.held.enqueue(two.gate);
+  two.free.enqueue(task);
+  two.free.wait();
+  EXPECT_EQ(two.held.finished(), 0u);
+  EXPECT_EQ(two.log.size(), 1u);
+  two.gate.open.store(true);
+  two.held.wait();
 }
 
 TEST(Service, runs_on_while_its_caller_does_something_else) {
@@ -189,23 +194,20 @@ TEST(Service, runs_on_while_its_caller_does_something_else) {
 
 /// Nobody helps here: a wake-up that is lost holds this up until the test's time limit.
 TEST(Service, is_woken_by_each_task_on_an_idle_stream) {
-  device::Service service;
-  device::Stream held(service), stream(service);
-  Gate gate;
-  std::vector<int> log;
-  Counted task(1, 1, log);
+  TwoStreams two;
+  Counted task(1, 1, two.log);
   for (bool const pending : {false, true}) {
-    if (pending) held.enqueue(gate);
+    if (pending) two.held.enqueue(two.gate);
     for (int i = 0; i < 1000; ++i) {
-      stream.enqueue(task);
-      while (stream.finished() < stream.issued()) std::this_thread::yield();
+      two.free.enqueue(task);
+      while (two.free.finished() < two.free.issued()) std::this_thread::yield();
       if (i % 100 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(3));  // it has gone to sleep by then
     }
   }
-  EXPECT_EQ(log.size(), 2000u);
-  EXPECT_EQ(held.finished(), 0u);
-  gate.open.store(true);
-  held.wait();
+  EXPECT_EQ(two.log.size(), 2000u);
+  EXPECT_EQ(two.held.finished(), 0u);
+  two.gate.open.store(true);
+  two.held.wait();
 }
 
 double cpu_seconds() {
@@ -226,6 +228,39 @@ TEST(Service, leaves_the_core_to_others_while_it_waits) {
   }
   gate.open.store(true);
   stream.wait();
+}
+
+/// Done at a time that it tells.
+struct Alarm final : device::Task {
+  std::chrono::steady_clock::time_point at;
+  std::atomic<int> looks{0};
+  void start() override {
+    at = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
+    looks = 0;
+  }
+  bool advance() override {
+    ++looks;
+    return std::chrono::steady_clock::now() >= at;
+  }
+  std::chrono::steady_clock::time_point next_look() const override { return at; }
+};
+
+TEST(Service, leaves_a_task_alone_until_the_time_it_tells_and_serves_others_meanwhile) {
+  device::Service service;
+  device::Stream waiting(service), other(service);
+  std::vector<int> log;
+  Counted task(1, 1, log);
+  Alarm alarm;
+  for (int round = 0; round < 2; ++round) {
+    waiting.enqueue(alarm);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    other.enqueue(task);
+    while (other.finished() < other.issued()) std::this_thread::yield();
+    EXPECT_LT(waiting.finished(), waiting.issued()) << "the other task waited for the alarm";
+    while (waiting.finished() < waiting.issued()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    EXPECT_LT(alarm.looks, 30);  // one each millisecond would be 300
+  }
+  EXPECT_EQ(log.size(), 2u);
 }
 
 TEST(Service, can_go_before_its_streams) {
