@@ -18,9 +18,10 @@ constexpr std::int64_t batch_bytes = std::int64_t{1} << 20;
 /// Ranks. A sum has a huge page of each peer in this process at once, which no plan counts.
 constexpr int most_summed_in_place = 2;
 
-/// What both sides of an offer must have in common: dtype, op and the segments of all shares.
-std::uint64_t digest_of(std::vector<Share> const& shares, DType dtype, Reduce op) {
-  std::vector<std::int64_t> words{static_cast<std::int64_t>(dtype), static_cast<std::int64_t>(op)};
+/// What both sides of an offer must have in common: phases, dtype, op and the segments of all shares.
+std::uint64_t digest_of(std::vector<Share> const& shares, Exchange::Phases phases, DType dtype, Reduce op) {
+  std::vector<std::int64_t> words{phases.reduce, phases.gather, static_cast<std::int64_t>(dtype),
+                                  static_cast<std::int64_t>(op)};
   for (auto const& share : shares) {
     words.push_back(-1);
     for (auto const& s : share.segments()) words.push_back(s.count);
@@ -61,7 +62,7 @@ ReadingExchange::ReadingExchange(std::shared_ptr<Channel> const& channel, char c
       op_(op),
       width_(sizeof_dtype(dtype)),
       shares_(std::move(shares)),
-      digest_(digest_of(shares_, dtype, op)),
+      digest_(digest_of(shares_, phases, dtype, op)),
       peers_(channel->size),
       parts_(channel->size),
       runs_(64) {
@@ -135,7 +136,7 @@ void ReadingExchange::note_completed() {
     }
     fail({.code = "comm.peer_memory.length",
           .subject = text("offer of rank ", p, " of its group"),
-          .found = "another dtype or op, or other rows, than this rank has",
+          .found = "another collective, dtype or op, or other rows, than this rank has",
           .expected = "the same on all ranks",
           .fix =
               "the ranks run different programs or collectives: compare their plans (`lamina plan --print program`)"});
@@ -169,6 +170,13 @@ char* ReadingExchange::scratch(int peer) const {
   return static_cast<char*>(channel_->pieces.at((peer < rank() ? peer : peer - 1) * room));
 }
 
+/// The first of `runs_`, of a peer's memory. When that is gone the collective waits, as for a message that does not
+/// come: the peer has something to say, and this rank's complaint would be heard first.
+bool ReadingExchange::read(int peer, std::size_t runs) {
+  is_lost_ = !read_peer(channel_->neighbours.processes[peer], std::span(runs_).first(runs));
+  return !is_lost_;
+}
+
 /// Adds up this rank's share: one batch a call, so that other streams get their turn.
 bool ReadingExchange::sum_next() {
   if (summed_ == shares_[rank()].segments().size()) return false;
@@ -184,7 +192,7 @@ bool ReadingExchange::sum_next() {
       runs_[i] = {peers_[p].contributions()[summed_ + i], to, bytes};
       to += bytes;
     }
-    read_peer(channel_->neighbours.processes[p], std::span(runs_).first(segments.size()));
+    if (!read(p, segments.size())) return false;
   }
   std::int64_t before = 0;  // bytes
   for (std::size_t i = 0; i < segments.size(); ++i) {
@@ -231,7 +239,7 @@ bool ReadingExchange::take_next() {
         done += std::ssize(part);
       }
     }
-    if (!peer.block) read_peer(channel_->neighbours.processes[p], std::span(runs_).first(segments.size()));
+    if (!peer.block && !read(p, segments.size())) return false;
     peer.taken += segments.size();
     return true;
   }
@@ -239,6 +247,7 @@ bool ReadingExchange::take_next() {
 }
 
 bool ReadingExchange::proceed() {
+  if (is_lost_) return false;
   note_completed();
   if (sum_next()) {
     moved();

@@ -32,7 +32,8 @@ constexpr int MADV_POPULATE_WRITE = 23;  // Linux 5.14
 #endif
 
 /// One huge page of a file in memory. Its first small page is made, so that there is something to collapse: by a call,
-/// which can refuse; a store would end the process where there is no memory.
+/// which can refuse; a store would end the process where the system grants no memory (a cgroup's limit may end it
+/// either way).
 bool make_huge(char* page) {
   constexpr std::size_t small_page = 4096;
   if (madvise(page, small_page, MADV_POPULATE_WRITE) != 0) return false;

@@ -114,15 +114,15 @@ struct Executor::Impl {
 
   /// Pages of private arenas go to the NUMA node of whoever touches them first: for what outlives a program, the
   /// threads of the kernels, in the partition that kernels use. Everything else is first touched by the kernel that
-  /// writes it.
+  /// writes it. Shared arenas have theirs.
   void touch(bool reference_kernels) {
     if (reference_kernels) return;
     detail::Memory const memory{set, bases};
     for (std::size_t b = 0; b < set.shape->buffers.size(); ++b) {
       auto const& buffer = set.shape->buffers[b];
-      if (buffer.program == -1 && buffer.spec.count() > 0) {
-        kernels::zero(compute, {.y = memory.ref(static_cast<int>(b))});
-      }
+      if (buffer.program != -1 || buffer.spec.count() == 0) continue;
+      auto const ref = memory.ref(static_cast<int>(b));
+      if (!device::Arena::shared_block_of(ref.data)) kernels::zero(compute, {.y = ref});
     }
   }
 

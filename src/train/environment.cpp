@@ -77,6 +77,15 @@ std::int64_t left_of(decltype(RLIMIT_AS) resource, std::string_view taken) {
   return std::max<std::int64_t>(1, static_cast<std::int64_t>(limit.rlim_cur) - status_bytes(taken) - reserve);
 }
 
+char const* s(std::int64_t n) { return n == 1 ? "" : "s"; }
+
+/// Whether on some node the system keeps ranks from reading each other's memory, and not the user. Collective.
+bool is_kept_from_reading(comm::Communicator const& world, std::vector<int> const& neighbours) {
+  auto const node = world.subgroup(neighbours, "node", 1);
+  bool const sends = world.all_max(node.size() > 1 && !node.is_within_reach() ? 1 : 0) > 0;
+  return sends && world.all_max(std::getenv("LAMINA_READ_PEERS") ? 1 : 0) == 0;
+}
+
 }  // namespace
 
 void require_instruction_set() {
@@ -159,9 +168,10 @@ World find_world(comm::Communicator const& world, Threads const& threads) {
   World w;
   w.ranks = world.size();
   w.hosts = world.all_gather_bytes(host.data());
-  auto const local = static_cast<int>(world.node_members().size());
+  auto const neighbours = world.node_members();
+  auto const local = static_cast<int>(neighbours.size());
   // A rank that is the first of its node counts it.
-  auto const first = world.node_members().front() == world.rank();
+  auto const first = neighbours.front() == world.rank();
   w.nodes = static_cast<int>(world.all_sum(first ? 1 : 0));
   w.cores_per_node = static_cast<int>(world.all_min(threads.online));
   auto const builds = world.all_gather_bytes(build_information().version + " " + build_information().git);
@@ -173,21 +183,27 @@ World find_world(comm::Communicator const& world, Threads const& threads) {
           .expected = text(builds[0], ", as on rank 0"),
           .fix = "build all binaries of a run from one source revision"});
   }
+  if (is_kept_from_reading(world, neighbours)) {
+    w.warnings.push_back(
+        "ranks of a node send messages, which is slower than to read each other's memory: the system forbids that "
+        "(seccomp, a container for each rank, Yama's ptrace_scope above 1)");
+  }
   auto const used = static_cast<std::int64_t>(local) * threads.count;
   if (world.all_max(used - threads.online) > 0) {
-    w.warnings.push_back(text(local, " ranks of ", threads.count, " threads share ", threads.online,
-                              " cores: lower device.threads, or start fewer ranks on a node"));
+    w.warnings.push_back(text(local, " rank", s(local), " of ", threads.count, " thread", s(threads.count), " share ",
+                              threads.online, " core", s(threads.online), ": ",
+                              threads.count > 1 ? "lower device.threads, or start" : "start",
+                              " fewer ranks on a node"));
   } else if (world.all_min(used - threads.online) < 0) {
     auto const each = threads.online / local;
-    w.warnings.push_back(text(threads.online - used, " of ", threads.online, " cores are idle: ", local, " ranks of ",
-                              threads.count, " threads; with mpirun use --map-by slot:PE=", each,
-                              ", with srun --cpus-per-task=", each));
+    w.warnings.push_back(text(threads.online - used, " of ", threads.online, " cores are idle: ", local, " rank",
+                              s(local), " of ", threads.count, " thread", s(threads.count),
+                              "; with mpirun use --map-by slot:PE=", each, ", with srun --cpus-per-task=", each));
   }
   return w;
 }
 
 std::string describe(World const& world, Threads const& threads) {
-  auto const s = [](int n) { return n == 1 ? "" : "s"; };
   return text(world.ranks, " rank", s(world.ranks), ", ", world.nodes, " node", s(world.nodes), ", ",
               world.cores_per_node, " core", s(world.cores_per_node), world.nodes > 1 ? " each" : "", ", no gpu, ",
               threads.count, " thread", s(threads.count), " a rank");

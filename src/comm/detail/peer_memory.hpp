@@ -48,7 +48,7 @@ class PeerBlock {
   std::int64_t page_ = -1;  // the huge page that may be mapped
 };
 
-/// Past the caches, because it is not read soon.
+/// Past the caches where the processor has such stores (AVX-512), because it is not read soon.
 void copy_streaming(char* to, char const* from, std::int64_t bytes);
 
 /// Bytes of another process and where they go.
@@ -58,7 +58,8 @@ struct RemoteRun {
   std::int64_t bytes;
 };
 
-/// @throws Error "comm.peer_memory.read" when the process is gone or forbids it.
-void read_peer(std::int64_t process, std::span<RemoteRun const> runs);
+/// False: the process, or the memory, is gone, and what runs go to is undefined.
+/// @throws Error "comm.peer_memory.read" when the system forbids it.
+[[nodiscard]] bool read_peer(std::int64_t process, std::span<RemoteRun const> runs);
 
 }  // namespace lamina::comm::detail

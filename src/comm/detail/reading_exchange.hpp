@@ -54,6 +54,7 @@ class ReadingExchange final : public Collective {
   void map_arena_of(int peer);
   bool sums_in_place(int peer) const;
   void note_completed();
+  bool read(int peer, std::size_t runs);
   void tell_all(Slot kind, Tag tag);
   void tell(Slot kind, int peer, Tag tag);
   bool sum_next();
@@ -71,6 +72,7 @@ class ReadingExchange final : public Collective {
   std::size_t summed_ = 0;  // segments of this rank's share
   int taken_from_ = 0;      // peer: one has huge pages in this process at a time
   bool has_told_ = false;   // that they are
+  bool is_lost_ = false;    // a peer has gone
 };
 
 }  // namespace lamina::comm::detail

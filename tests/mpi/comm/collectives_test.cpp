@@ -1,5 +1,4 @@
 // The conformance suite of collectives: what every transport has to fulfil, on any number of ranks.
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -438,35 +437,6 @@ TEST_P(Collectives, two_at_once_in_one_group_are_refused_and_the_first_one_goes_
   EXPECT_THROW(second->start(), Error);
   while (!first->advance()) std::this_thread::yield();
   group_.barrier();
-}
-
-/// Rows of the same size in another order: nothing but what is told apart from values can show it.
-TEST(UnlikePrograms, are_an_error_of_the_collective_where_ranks_read_each_other) {
-  auto const world = comm::Communicator::world();
-  if (!world.is_within_reach()) GTEST_SKIP() << "messages of the right length are taken for what was meant";
-  std::vector<int> everyone(world.size());
-  std::iota(everyone.begin(), everyone.end(), 0);
-  auto const group = world.subgroup(everyone, "unlike", 11);
-  bool const last = world.rank() + 1 == world.size();
-  std::int64_t const sizes[] = {40'000 * world.size(), 60'000 * world.size()};
-  std::vector<float> a(sizes[last ? 1 : 0]), b(sizes[last ? 0 : 1]);
-  auto const cut = [&](std::vector<float>& v) {
-    comm::RowCut c{ref(v, DType::f32), {}, {}};
-    auto const part = std::ssize(v) / world.size();
-    for (int r = 0; r <= world.size(); ++r) c.rows.push_back(r * part);
-    c.part = {v.data() + world.rank() * part, {DType::f32, {part}}};
-    return c;
-  };
-  auto const task = group.make_all_gather({cut(a), cut(b)});
-  try {
-    task->start();
-    while (!task->advance()) std::this_thread::yield();
-    ADD_FAILURE() << "rank " << world.rank() << " got something";
-  } catch (Error const& e) {
-    EXPECT_EQ(e.info().code, "comm.mismatch");
-    EXPECT_THAT(e.info().subject, ::testing::HasSubstr("unlike"));
-  }
-  world.barrier();
 }
 
 INSTANTIATE_TEST_SUITE_P(mpi, Collectives,

@@ -40,7 +40,7 @@ stream 0 compute
 stream 1 comm.dp group=dp
 stream 2 comm.control group=control
 step 0 compute add %0 %0 -> %1
-step 1 comm.dp all_reduce %1 -> %1 after=0
+step 1 comm.dp all_reduce %1 -> %1 after=0 bytes=1200028
 step 2 compute zero -> %2
 step 3 comm.dp all_reduce %2 -> %2 after=2
 step 4 compute zero -> %3
