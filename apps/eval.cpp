@@ -44,6 +44,7 @@ ExitCode evaluate_run(Program const& program, Options const& o, Parallel& p) {
     nlohmann::ordered_json result{{"step", found.any ? found.state.step : 0}, {"loss", e.loss}};
     if (has_perplexity) result["perplexity"] = std::exp(e.loss);
     if (e.accuracy) result["accuracy"] = *e.accuracy;
+    result["mesh"] = {{"dp", config.mesh.dp}, {"tp", config.mesh.tp}, {"pp", config.mesh.pp}};
     result["targets"] = e.targets;
     result["samples"] = e.samples;
     result["seconds"] = e.seconds;

@@ -68,10 +68,9 @@ ExitCode generate_text(Program const& program, Options const& o, Parallel& p) {
   if (tokens.empty()) tokens.push_back(tokenizer.end_of_text() >= 0 ? tokenizer.end_of_text() : '\n');
   if (lead) std::cout << prompt << std::flush;
   train::Generator generator(session);
-  generator.run(tokens, o.tokens, o.sampling,
-                [&](std::int32_t token) {
-                  if (lead) std::cout << tokenizer.decode({token}) << std::flush;
-                });
+  generator.run(tokens, o.tokens, o.sampling, [&](std::int32_t token) {
+    if (lead) std::cout << tokenizer.decode({token}) << std::flush;
+  });
   if (lead) std::cout << '\n' << std::flush;
   return ExitCode::ok;
 }

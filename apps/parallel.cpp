@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -115,8 +116,10 @@ void make_paths_absolute(config::RunConfig& config) {
   }
   if (config.data.tokenizer != "bytes") fix(config.data.tokenizer);
   if (config.model.init != "random") fix(config.model.init);
+  if (!config.pipeline.file.empty()) fix(config.pipeline.file);
   // The run file, which is TOML, is handed on and stored with these paths.
-  auto const paths = text(config.run.dir, join(config.data.train), join(config.data.valid), config.model.init);
+  auto const paths =
+      text(config.run.dir, join(config.data.train), join(config.data.valid), config.model.init, config.pipeline.file);
   if (nlohmann::json(paths).dump(-1, ' ', false, nlohmann::json::error_handler_t::ignore) ==
       nlohmann::json(paths).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)) {
     return;
@@ -138,12 +141,45 @@ config::RunConfig load_here(Program const& program, RunFile const& file, std::in
   return config;
 }
 
+void warn_of_no_effect(config::RunConfig const& config) {
+  auto const& p = config.pipeline;
+  if (p.chunks > p.stages_per_coordinate()) {
+    log::warn("pipeline.chunks = ", p.chunks,
+              " has no effect: it is for schedule = \"interleaved\" or \"file\", and this is \"", p.schedule, '"');
+  } else if (p.schedule == "interleaved" && p.chunks == 1 && p.stages.automatic()) {
+    log::warn("schedule = \"interleaved\" with pipeline.chunks = 1 is 1f1b: give a coordinate 2 chunks or more");
+  }
+}
+
+namespace {
+
+/// A checkpoint can be read on any mesh, so that one which does not fit the ranks is replaced; not in silence where the
+/// command line asks for it.
+void warn_of_another_mesh(config::Mesh const& mesh, RunFile const& file) {
+  std::map<std::string, std::string> asked;  // the last one counts
+  for (auto const& o : file.overrides) {
+    if (auto const at = o.find('='); at != o.npos) asked[std::string(trim(o.substr(0, at)))] = trim(o.substr(at + 1));
+  }
+  for (auto const& [key, size] : {std::pair{"mesh.dp", mesh.dp}, {"mesh.tp", mesh.tp}, {"mesh.pp", mesh.pp}}) {
+    auto const it = asked.find(key);
+    if (it == asked.end() || it->second == "auto" || it->second == "\"auto\"" || it->second == text(size)) continue;
+    log::warn(key, " = ", it->second, " does not fit ", mesh.dp * mesh.tp * mesh.pp,
+              mesh.dp * mesh.tp * mesh.pp == 1 ? " rank" : " ranks", ": taken are mesh.dp = ", mesh.dp,
+              ", mesh.tp = ", mesh.tp, ", mesh.pp = ", mesh.pp, "; start as many ranks as the mesh has (--ranks)");
+    return;
+  }
+}
+
+}  // namespace
+
 config::RunConfig load_everywhere(Program const& program, RunFile const& file, comm::Communicator const& world,
                                   config::Work work) {
   std::string resolved;
   config::RunConfig config;
   train::on_lead(world, [&] {
     config = load_here(program, file, world.size(), work);
+    if (work == config::Work::training) warn_of_no_effect(config);
+    if (work != config::Work::training) warn_of_another_mesh(config.mesh, file);
     resolved = config::print(config, program.custom_models());
   });
   world.broadcast_bytes(resolved, 0);

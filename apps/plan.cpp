@@ -1,10 +1,12 @@
 #include "lamina/plan/plan.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "detail/command.hpp"
 #include "lamina/base/hash.hpp"
+#include "lamina/base/log.hpp"
 #include "lamina/base/text.hpp"
 #include "lamina/base/units.hpp"
 #include "lamina/graph/graph.hpp"
@@ -48,6 +50,31 @@ ExitCode fit_run(config::RunConfig const& config, plan::Again const& again, Opti
   return ExitCode::ok;
 }
 
+/// Rows as objects with the columns' names as keys; numbers where all of a cell is one.
+nlohmann::ordered_json rows_of(plan::Table const& table) {
+  auto rows = nlohmann::ordered_json::array();
+  for (std::size_t r = 1; r < table.size(); ++r) {
+    nlohmann::ordered_json row;
+    for (std::size_t c = 0; c < table[r].size(); ++c) {
+      auto key = table[0][c];
+      std::ranges::replace(key, ' ', '_');
+      auto const& cell = table[r][c];
+      bool const is_number = !cell.empty() && cell.size() < 18 && key != "ranks" &&
+                             cell.find_first_not_of("0123456789") == std::string::npos;
+      row[key] = is_number ? nlohmann::ordered_json(std::stoll(cell)) : nlohmann::ordered_json(cell);
+    }
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+/// What is text for people as a document: its lines.
+void print_lines(char const* name, std::string const& content, bool json) {
+  if (!json) return void(std::fputs(content.c_str(), stdout));
+  auto lines = split(trim(content), '\n');
+  std::printf("%s\n", nlohmann::ordered_json{{name, lines}}.dump(2).c_str());
+}
+
 /// The one JSON document; with `--print memory` also what other settings would need.
 nlohmann::ordered_json describe(plan::Plan const& plan, config::RunConfig const& config, plan::Graphs const& graphs,
                                 plan::Again const& again, Options const& o) {
@@ -69,7 +96,9 @@ nlohmann::ordered_json describe(plan::Plan const& plan, config::RunConfig const&
                                 {"predicted_bubble", predicted.bubble},
                                 {"plan_hash", hex(plan::hash(plan))},
                                 {"verified", true},
-                                {"programs", programs}};
+                                {"programs", programs},
+                                {"layers", rows_of(plan::layer_table(plan))},
+                                {"groups", rows_of(plan::group_table(plan))}};
   if (o.print == "memory" && plan::is_cheap_again(plan)) {
     for (auto const& l : plan::levers(config, again)) {
       nlohmann::ordered_json row{{"setting", l.setting}};
@@ -88,12 +117,12 @@ nlohmann::ordered_json describe(plan::Plan const& plan, config::RunConfig const&
 ExitCode plan_run(Program const& program, Options const& o) {
   auto const config = load_here(program, o.file, o.ranks);
   if (o.print == "config") {
-    std::fputs(config::print(config, program.custom_models()).c_str(), stdout);
+    print_lines("config", config::print(config, program.custom_models()), o.json);
     return ExitCode::ok;
   }
   auto const graphs = train::build_graphs(config, plan::Purpose::train, program.registered);
   if (o.print == "graph") {
-    std::fputs(graph::to_text(graphs.train).c_str(), stdout);
+    print_lines("graph", graph::to_text(graphs.train), o.json);
     return ExitCode::ok;
   }
   if (o.rank >= o.ranks) {
@@ -107,12 +136,19 @@ ExitCode plan_run(Program const& program, Options const& o) {
       .world = o.ranks,
       .graphs = [&](auto const& c) { return train::build_graphs(c, plan::Purpose::train, program.registered); },
       .machine = machine_of};
+  warn_of_no_effect(config);
+  if (config.device.threads == 0) {
+    log::info("planned for 1 thread a rank; a run takes the cores it has, and a little more memory for each: set ",
+              "device.threads to plan for them");
+  }
   if (!o.fit.empty()) return fit_run(config, again, o);
   auto const plan = plan::make(graphs, config, o.ranks, machine_of(config), plan::Purpose::train);
-  if (o.json) {
+  if (o.print == "program") {
+    print_lines("program", program::print(plan::lower(*plan, static_cast<int>(o.rank))), o.json);
+  } else if (o.print == "schedule") {
+    print_lines("schedule", plan::schedule_text(*plan), o.json);
+  } else if (o.json) {
     std::printf("%s\n", describe(*plan, config, graphs, again, o).dump(2).c_str());
-  } else if (o.print == "program") {
-    std::fputs(program::print(plan::lower(*plan, static_cast<int>(o.rank))).c_str(), stdout);
   } else if (o.print == "memory") {
     std::fputs(plan::memory_text(*plan, static_cast<int>(o.rank)).c_str(), stdout);
     std::fputs(plan::levers_text(*plan, config, again).c_str(), stdout);
@@ -134,7 +170,7 @@ void add_plan(Command const& app, Program& program) {
       .check(not_negative())
       .capture_default_str();
   command.add_option("--print", o->print, "What to print")
-      .check(one_of({"config", "graph", "plan", "program", "memory"}));
+      .check(one_of({"config", "graph", "plan", "program", "memory", "schedule"}));
   command.add_option("--fit", o->fit, "Smallest change with which a rank needs no more than this, such as 8GiB");
   command.add_flag("--json", o->json, "Print one JSON document");
   command.footer("Example:  lamina plan run.toml --ranks 1024 --print memory --rank 17");

@@ -60,6 +60,8 @@ config::RunConfig load_everywhere(Program const& program, RunFile const& file, c
 /// The same for one process and a given world size.
 config::RunConfig load_here(Program const& program, RunFile const& file, std::int64_t ranks,
                             config::Work work = config::Work::training);
+/// Of settings that this run does not use, where a user could think that it does.
+void warn_of_no_effect(config::RunConfig const& config);
 /// device.threads of a run file that may be broken or absent on this node: 0 then.
 std::int64_t peek_threads(Program const& program, RunFile const& file);
 /// A run directory in place of a run file stands for DIR/config.toml on as many replicas as there are ranks.

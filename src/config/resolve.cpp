@@ -133,11 +133,13 @@ std::vector<std::int64_t> replica_samples(RunConfig const& config) {
   std::vector<std::int64_t> samples(static_cast<std::size_t>(dp));
   auto const& shares = config.batch.shares;
   if (shares.size() != samples.size()) {
-    for (std::int64_t r = 0; r < dp; ++r) samples[static_cast<std::size_t>(r)] = global / dp + (r < global % dp ? 1 : 0);
+    for (std::int64_t r = 0; r < dp; ++r)
+      samples[static_cast<std::size_t>(r)] = global / dp + (r < global % dp ? 1 : 0);
     return samples;
   }
   // Whole micro-batches as far as they go: a replica's last one is padded otherwise.
-  auto const all = std::accumulate(shares.begin(), shares.end(), std::int64_t{0}), passes = (global + micro - 1) / micro;
+  auto const all = std::accumulate(shares.begin(), shares.end(), std::int64_t{0}),
+             passes = (global + micro - 1) / micro;
   std::int64_t shared = 0, before = 0;
   for (std::size_t r = 0; r < samples.size(); ++r) {
     shared += shares[r];

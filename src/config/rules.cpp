@@ -184,17 +184,17 @@ class Rules {
            .fix =
                p.file.empty() ? "name the file of the schedule: file = \"my.schedule\"" : "write schedule = \"file\""});
     }
-    auto const chunks = p.schedule == "interleaved" ? p.chunks : 1;  // others have one stage at a coordinate
-    auto const stages = c_.mesh.pp * chunks;
+    auto const stages = c_.mesh.pp * p.stages_per_coordinate();
     if (!p.stages.blocks.empty() && std::ssize(p.stages.blocks) != stages) {
-      add("pipeline.stages",
-          {.code = "config.pipeline.stages",
-           .subject = "pipeline.stages gives another number of stages than the mesh",
-           .found = text(p.stages.blocks.size(), " counts, mesh.pp = ", c_.mesh.pp, ", pipeline.chunks = ", p.chunks,
-                         ", schedule = \"", p.schedule, '"'),
-           .expected = text(stages, chunks > 1 ? " counts of blocks: mesh.pp * pipeline.chunks"
-                                               : " counts of blocks: mesh.pp"),
-           .fix = "give one count per stage, or \"auto\""});
+      add("pipeline.stages", {.code = "config.pipeline.stages",
+                              .subject = "pipeline.stages gives another number of stages than the mesh",
+                              .found = text(p.stages.blocks.size(), " counts, mesh.pp = ", c_.mesh.pp,
+                                            ", pipeline.chunks = ", p.chunks, ", schedule = \"", p.schedule, '"'),
+                              .expected = text(stages, p.stages_per_coordinate() > 1
+                                                           ? " counts of blocks: mesh.pp * pipeline.chunks"
+                                                           : text(" counts of blocks: mesh.pp",
+                                                                  p.chunks > 1 ? "; this schedule has no chunks" : "")),
+                              .fix = "give one count per stage, or \"auto\""});
     }
     for (auto const& list : p.stages.lists) {
       if (list.at < c_.mesh.pp) continue;

@@ -117,8 +117,8 @@ void assign_stages(Plan& plan, graph::Graph const& graph) {
   auto const& layers = graph.layers();
   auto const& p = plan.config.pipeline;
   plan.policy = make_policy(plan.config, plan.purpose, plan.mesh, graph);
-  auto const assignment = assign_stages(costs_of(graph), p.stages, plan.mesh.size("pp"),
-                                        p.schedule == "interleaved" ? static_cast<int>(p.chunks) : 1);
+  auto const assignment =
+      assign_stages(costs_of(graph), p.stages, plan.mesh.size("pp"), static_cast<int>(p.stages_per_coordinate()));
   for (std::size_t l = 0; l < layers.size(); ++l) plan.stage_of[layers[l]] = assignment.stage[l];
   plan.at = assignment.at;
 }

@@ -86,45 +86,44 @@ void write_atomically(std::string const& path, std::string const& content) {
   if (folder >= 0) ::fsync(folder), ::close(folder);
 }
 
-RunDirectory::RunDirectory(std::string path, bool fresh)
-    : path_(fs::absolute(std::move(path)).lexically_normal().string()) {
+RunDirectory::RunDirectory(std::string path) : path_(fs::absolute(std::move(path)).lexically_normal().string()) {
   while (path_.size() > 1 && path_.back() == '/') path_.pop_back();
-  auto const create = [&] {
-    std::error_code error;
-    fs::create_directories(path_, error);
-    if (error) errno = error.value(), fail_io("create", path_);
-  };
-  auto const take_lock = [&] {
-    auto const name = path_ + "/lock";
-    lock_ = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (lock_ < 0) fail_io("lock", name);
-    if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-      std::array<char, 512> owner{};
-      auto const n = ::pread(lock_, owner.data(), owner.size() - 1, 0);
-      ::close(std::exchange(lock_, -1));
-      fail({.code = "train.run_dir.locked",
-            .subject = text("run directory '", path_, "'"),
-            .found = n > 0 ? text("in use by ", trim(owner.data())) : std::string("in use by another job"),
-            .expected = "one job per run directory",
-            .fix = "wait for the other job, stop it, or choose another run.dir"});
-    }
-    auto const owner = text("host ", host_name(), ", process ", ::getpid(),
-                            std::getenv("SLURM_JOB_ID") ? text(", Slurm job ", std::getenv("SLURM_JOB_ID")) : "", "\n");
-    if (::ftruncate(lock_, 0) != 0 || ::pwrite(lock_, owner.data(), owner.size(), 0) < 0) fail_io("lock", name);
-  };
-  create();
-  take_lock();
-  opened_.existed = fs::exists(path_ + "/record.json") || fs::exists(path_ + "/checkpoints");
-  if (fresh && opened_.existed) {
-    int number = 1;
-    while (fs::exists(text(path_, ".", number))) ++number;
-    opened_.moved_to = text(path_, ".", number);
-    if (std::rename(path_.c_str(), opened_.moved_to.c_str()) != 0) fail_io("rename", path_);
+  create_and_lock();
+  existed_ = fs::exists(path_ + "/record.json") || fs::exists(path_ + "/checkpoints");
+}
+
+void RunDirectory::create_and_lock() {
+  std::error_code error;
+  fs::create_directories(path_, error);
+  if (error) errno = error.value(), fail_io("create", path_);
+  auto const name = path_ + "/lock";
+  lock_ = ::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (lock_ < 0) fail_io("lock", name);
+  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+    std::array<char, 512> owner{};
+    auto const n = ::pread(lock_, owner.data(), owner.size() - 1, 0);
     ::close(std::exchange(lock_, -1));
-    create();
-    take_lock();
-    opened_.existed = false;
+    fail({.code = "train.run_dir.locked",
+          .subject = text("run directory '", path_, "'"),
+          .found = n > 0 ? text("in use by ", trim(owner.data())) : std::string("in use by another job"),
+          .expected = "one job per run directory",
+          .fix = "wait for the other job, stop it, or choose another run.dir"});
   }
+  auto const owner = text("host ", host_name(), ", process ", ::getpid(),
+                          std::getenv("SLURM_JOB_ID") ? text(", Slurm job ", std::getenv("SLURM_JOB_ID")) : "", "\n");
+  if (::ftruncate(lock_, 0) != 0 || ::pwrite(lock_, owner.data(), owner.size(), 0) < 0) fail_io("lock", name);
+}
+
+std::string RunDirectory::move_aside() {
+  if (!existed_) return "";
+  int number = 1;
+  while (fs::exists(text(path_, ".", number))) ++number;
+  auto const aside = text(path_, ".", number);
+  if (std::rename(path_.c_str(), aside.c_str()) != 0) fail_io("rename", path_);
+  ::close(std::exchange(lock_, -1));
+  create_and_lock();
+  existed_ = false;
+  return aside;
 }
 
 RunDirectory::~RunDirectory() {

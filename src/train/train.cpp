@@ -56,12 +56,13 @@ class Loop {
   void save(std::int64_t step, bool last);
   bool save_is_due(std::int64_t step);
   void status(char const* state, ExitCode code, std::string const& reason) {
-    if (directory_) directory_->write_status(state, code, reason, step_, 0);
+    if (directory_ && !is_earlier_there_) directory_->write_status(state, code, reason, step_, 0);
   }
   /// A status that cannot be written must not hide why the run failed.
   void failed(ExitCode code, std::string const& reason) {
     try {
       if (lead()) return status("failed", code, reason);
+      if (is_earlier_there_) return;
       // What all ranks met is rank 0's to write; if it hangs, waiting for this rank, its file still says "running".
       std::this_thread::sleep_for(std::chrono::milliseconds(500));
       write_failure(config_.run.dir, code, reason, step_, static_cast<int>(world_.rank()));
@@ -95,21 +96,23 @@ class Loop {
   std::int64_t data_origin_ = 0;  // of the feeder: samples already used, less those that steps of this size would use
   double peak_flops_ = 0;
   bool advised_ = false;  // how often to save
+  /// --fresh, before the earlier run is moved: a run that cannot start leaves it as it is. On all ranks alike.
+  bool is_earlier_there_ = false;
 };
 
 void Loop::open_directory() {
   on_lead(world_, [&] {
-    directory_ = std::make_unique<RunDirectory>(config_.run.dir, options_.fresh);
-    if (!directory_->opened().moved_to.empty()) log::info("moved the earlier run to ", directory_->opened().moved_to);
+    directory_ = std::make_unique<RunDirectory>(config_.run.dir);
     log::info("run directory ", directory_->path(), ", training data ",
               config_.data.kind == "synthetic" ? std::string("synthetic") : join(config_.data.train));
   });
+  is_earlier_there_ = world_.all_max(options_.fresh && directory_ && directory_->existed() ? 1 : 0) > 0;
 }
 
 bool Loop::start_or_resume() {
   // Only rank 0's hash goes into the manifest; a node with another copy of the file is refused by its own comparison.
   if (config_.data.kind == "text") tokenizer_hash_ = data::tokenizer_hash(config_.data.tokenizer);
-  auto const earlier = checkpoint::peek(config_.run.dir, -1);
+  auto const earlier = options_.fresh ? checkpoint::Found{} : checkpoint::peek(config_.run.dir, -1);
   if (earlier.any) {
     auto const changes = check_resume(config::parse(earlier.state.config, earlier.directory + "/config", {}, custom_),
                                       config_, {.before = earlier.state.tokenizer_hash, .now = tokenizer_hash_});
@@ -133,7 +136,7 @@ bool Loop::start_or_resume() {
       log::info("run.determinism = \"canonical\": the same bits on every mesh, in steps of about ten times as long");
     }
   }
-  auto const found = session_->load(config_.run.dir, -1);
+  auto const found = options_.fresh ? checkpoint::Found{} : session_->load(config_.run.dir, -1);
   if (lead()) {
     for (auto const& reason : found.skipped) log::warn("skipped a damaged checkpoint: ", reason);
   }
@@ -304,6 +307,12 @@ ExitCode Loop::run() {
     peak_flops_ =
         1e9 * kernels::measure_peak_gflops(config_.precision.compute == "bf16" ? DType::bf16 : DType::f32, 0.02);
     if (peak_flops_ <= 0) peak_flops_ = 1e9 * kernels::measure_peak_gflops(DType::f32, 0.02);
+    if (is_earlier_there_) {  // now that nothing more can be refused
+      on_lead(world_, [&] {
+        if (auto const aside = directory_->move_aside(); !aside.empty()) log::info("moved the earlier run to ", aside);
+      });
+      is_earlier_there_ = false;
+    }
     on_lead(world_, [&] {
       status("running", ExitCode::ok, "");  // with the step that it goes on from
       directory_->write_config(config::print(config_, custom_));

@@ -21,6 +21,13 @@ class Generate(Trained):
         other = self.lamina("eval", "run", "--data", "text.txt", "--json").json()
         self.assertGreater(other["samples"], one["samples"])
 
+    def test_eval_tells_a_mesh_that_it_was_asked_for_and_could_not_take(self):
+        for ranks, asked, taken, is_told in (("2", "tp=2", (1, 2, 1), False), ("2", "tp=3", (2, 1, 1), True), ("1", "pp=2", (1, 1, 1), True),
+                                             ("2", "dp=auto", (2, 1, 1), False)):
+            result = self.lamina("eval", "run", "--json", "--ranks", ranks, "--set", f"mesh.{asked}")
+            self.assertEqual(tuple(result.json()["mesh"].values()), taken)
+            self.assertEqual("does not fit" in result.err, is_told, result.err)
+
     def test_eval_without_a_checkpoint_says_what_to_do(self):
         self.refuse(3, "checkpoint.load.none", "eval", "run.toml", "--set", "run.dir=none")
         self.refuse(2, "app.run_directory.none", "eval", ".")

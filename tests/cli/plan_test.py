@@ -1,5 +1,7 @@
 """lamina plan: every --print, --json, a thousand ranks."""
 
+import json
+
 from support import Case, main
 
 
@@ -49,6 +51,50 @@ class Plan(Case):
         plan = self.lamina("plan", "run.toml", "--ranks", "2", "--print", "memory", "--json").json()
         self.assertEqual(plan["settings"][0]["peak_bytes"], plan["peak_bytes"])
         self.assertGreater(len(plan["settings"]), 6)
+
+    def test_every_kind_of_output_is_a_document_with_json(self):
+        cut = ("--ranks", "4", "--set", "mesh.pp=2", "--set", "mesh.tp=2", "--set", "model.layers=2")
+        for what in ("config", "graph", "program", "schedule"):
+            text = self.lamina("plan", "run.toml", *cut, "--print", what).out
+            lines = self.lamina("plan", "run.toml", *cut, "--print", what, "--json").json()
+            self.assertEqual("\n".join(lines[what]) + "\n", text)
+        plan = self.lamina("plan", "run.toml", *cut, "--json").json()
+        self.assertEqual(sum(row["parameters"] for row in plan["layers"]), plan["parameters"])
+        self.assertEqual([(row["stage"], row["ranks"]) for row in plan["layers"]][0::len(plan["layers"]) - 1], [(0, "0-1"), (1, "2-3")])
+        self.assertIn("{0-1} {2-3}", [row["ranks"] for row in plan["groups"] if row["name"] == "tp"])
+
+    def test_a_schedule_that_was_printed_is_the_same_as_a_file(self):
+        for kind, pp, chunks in (("zb-h1", 2, 1), ("interleaved", 2, 2), ("1f1b", 1, 1)):
+            cut = ["--ranks", str(pp)] + [x for key, value in (("mesh.pp", pp), ("pipeline.chunks", chunks), ("model.layers", 4),
+                   ("batch.global", 8), ("batch.micro", 2)) for x in ("--set", f"{key}={value}")]
+            made = ("--set", f"pipeline.schedule={kind}")
+            self.write("own.schedule", self.lamina("plan", "run.toml", *cut, *made, "--print", "schedule").out)
+            file = ("--set", "pipeline.schedule=file", "--set", "pipeline.file=own.schedule")
+            program = [self.lamina("plan", "run.toml", *cut, *how, "--print", "program").out for how in (made, file)]
+            self.assertEqual(*program)
+            out = self.lamina("plan", "run.toml", *cut, *file, "--print", "config").out
+            self.assertIn(json.dumps(str(self.directory / "own.schedule")), out)  # means the same from everywhere
+        self.assertIn("a directory", self.refuse(2, "plan.schedule.file", "plan", "run.toml", *cut, "--set",
+                                                 "pipeline.schedule=file", "--set", "pipeline.file=.").err)
+
+    def test_settings_without_effect_are_told(self):
+        cut = ("plan", "run.toml", "--ranks", "2", "--set", "device.threads=0", "--set", "mesh.pp=2", "--set", "model.layers=4", "--set", "batch.micro=1")
+        self.assertIn("warning: pipeline.chunks = 2 has no effect", self.lamina(*cut, "--set", "pipeline.chunks=2").err)
+        self.assertIn("is 1f1b", self.lamina(*cut, "--set", "pipeline.schedule=interleaved").err)
+        self.assertNotIn("warning", self.lamina(*cut, "--set", "pipeline.schedule=interleaved", "--set", "pipeline.chunks=2").err)
+        self.assertIn("1 thread a rank", self.lamina(*cut).err)
+        self.assertNotIn("1 thread a rank", self.lamina(*cut, "--set", "device.threads=2").err)
+
+    def test_fit_finds_what_only_whole_activations_reach(self):
+        """The scratch of sequence parallelism is more than what it saves in a small model."""
+        cut = ["--ranks", "2"] + [x for s in ("mesh.tp=2", "model.layers=2", "batch.micro=1") for x in ("--set", s)]
+        whole = self.lamina("plan", "run.toml", *cut, "--set", "parallel.sequence_parallel=false", "--json").json()["peak_bytes"]
+        self.assertLess(whole, self.lamina("plan", "run.toml", *cut, "--json").json()["peak_bytes"])
+        fit = self.lamina("plan", "run.toml", *cut, "--set", "memory.recompute=full", "--fit", f"{whole - 1} B", "--json")
+        full = self.lamina("plan", "run.toml", *cut, "--set", "memory.recompute=full", "--set", "parallel.sequence_parallel=false",
+                           "--json").json()["peak_bytes"]
+        self.assertLess(full, whole)
+        self.assertEqual((fit.json()["changes"], fit.json()["peak_bytes"]), (["parallel.sequence_parallel = false"], full))
 
     def test_fit_says_what_fits(self):
         self.assertIn("fits as it is", self.lamina("plan", "run.toml", "--fit", "8GiB").out)

@@ -76,6 +76,14 @@ class Train(Case):
             self.assertTrue(self.path(f"run.{number}/checkpoints/step-00000001").is_dir())
         self.assertIn("step 1 ", self.lamina("eval", "run.1").out)
 
+    def test_fresh_leaves_the_earlier_run_where_it_is_when_the_new_one_is_refused(self):
+        self.lamina("train", "run.toml", "--steps", "1")
+        before = self.path("run/status.json").read_text()
+        self.refuse(5, "plan.memory.limit", "train", "run.toml", "--fresh", "--set", "memory.limit=1KiB")
+        self.assertEqual(self.path("run/status.json").read_text(), before)
+        self.assertFalse(self.path("run.1").exists())
+        self.assertIn("resuming after step 1", self.lamina("train", "run.toml", "--steps", "2").err)
+
     def test_what_may_change_on_resume_and_what_may_not(self):
         self.lamina("train", "run.toml", "--steps", "1")
         err = self.lamina("train", "run.toml", "--steps", "2", "--set", "optimizer.lr=1e-4", "--set", "batch.micro=4").err

@@ -148,6 +148,8 @@ struct Pipeline {
   std::string file;               // for schedule = "file"
   std::int64_t chunks = 1;        // virtual stages per coordinate
   Stages stages;
+  /// Without lists of layers: the other schedules have one.
+  std::int64_t stages_per_coordinate() const { return schedule == "interleaved" || schedule == "file" ? chunks : 1; }
   friend bool operator==(Pipeline const&, Pipeline const&) = default;
 };
 

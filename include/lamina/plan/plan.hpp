@@ -39,7 +39,13 @@ program::ProgramSet lower(Plan const& plan, int rank);
 std::vector<program::ProgramSet> lower_all(Plan const& plan);
 
 /// Stable text for people.
-std::string to_text(Plan const& plan);                ///< --print plan
+std::string to_text(Plan const& plan);  ///< --print plan
+/// Tables of `to_text`, cells as text; the first row names the columns.
+using Table = std::vector<std::vector<std::string>>;
+Table layer_table(Plan const& plan);  ///< one row per layer, of the first graph
+Table group_table(Plan const& plan);  ///< every group with the ranks of all its instances
+/// What pipeline.file would hold for the order of the busiest replica, also with one stage.
+std::string schedule_text(Plan const& plan);
 std::string memory_text(Plan const& plan, int rank);  ///< --print memory: per program, space and role
 std::int64_t rank_bytes(Plan const& plan, int rank);  ///< of one rank, like peak_bytes
 std::int64_t peak_bytes(Plan const& plan);            ///< of the fullest rank: all spaces, communication scratch

@@ -12,22 +12,21 @@ namespace lamina::train {
 /// The directory of a run: who may write it, and its small files. Rank 0 only.
 class RunDirectory {
  public:
-  struct Opened {
-    bool existed = false;  ///< holds an earlier start of the run
-    std::string moved_to;  ///< where --fresh put the earlier run; "" if there was none
-  };
-
   /// Creates the directory if needed and locks it for this process (the lock dies with it, also by SIGKILL).
-  /// @param fresh move an earlier run to <dir>.1 (or the next free number) first; nothing is ever deleted.
   /// @throws Error "train.run_dir.locked" (exit 4) naming the host and process of the other job, "io.run_dir.*" (exit
   /// 7) when it cannot be made or written.
-  RunDirectory(std::string path, bool fresh);
+  explicit RunDirectory(std::string path);
   ~RunDirectory();
   RunDirectory(RunDirectory const&) = delete;
   RunDirectory& operator=(RunDirectory const&) = delete;
 
   std::string const& path() const { return path_; }
-  Opened const& opened() const { return opened_; }
+  /// Whether it holds an earlier start of the run.
+  bool existed() const { return existed_; }
+  /// Moves an earlier run to <dir>.1 (or the next free number), makes the directory again and locks it. Nothing is ever
+  /// deleted. Returns where to; "" if there was none.
+  /// @throws as the constructor.
+  std::string move_aside();
 
   /// config.toml, written atomically.
   void write_config(std::string const& text) const;
@@ -40,8 +39,10 @@ class RunDirectory {
                     int rank) const;
 
  private:
+  void create_and_lock();
+
   std::string path_;
-  Opened opened_;
+  bool existed_ = false;
   int lock_ = -1;
 };
 

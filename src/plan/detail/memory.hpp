@@ -33,15 +33,16 @@ std::int64_t live_bytes(std::span<Lifetime const> lifetimes, std::int64_t unit =
 /// "Efficient memory management for deep neural net inference", MLSys 2020), also greedy by area and by duration; then,
 /// while more than the liveness bound and more than `enough` is needed, a random search over orders from the best of
 /// these (seeded, with a fixed budget of work), and at last the large ones before all others, see sweep.hpp. Stretches
-/// of time that nothing spans are solved on their own, equal ones once. Deterministic.
-Packing pack(std::span<Lifetime const> lifetimes, std::int64_t enough = 0);
+/// of time that nothing spans are solved on their own, equal ones once. Deterministic. @param kinds how many programs
+/// the plan packs: many get a part of the budget each, so that a plan of a hundred stages takes seconds as well.
+Packing pack(std::span<Lifetime const> lifetimes, std::int64_t enough = 0, std::int64_t kinds = 1);
 
 /// Lifetimes of the buffers of one program (others get bytes = 0), from stream order and `after`.
 std::vector<Lifetime> lifetimes(program::Template const& shape, int program);
 
 /// Gives every transient buffer of every program its offset, the persistent ones being placed up to `base`, and sets
-/// the arena's size.
-void place_transients(program::Template& shape, std::int64_t base);
+/// the arena's size. @param kinds as for `pack`.
+void place_transients(program::Template& shape, std::int64_t base, std::int64_t kinds = 1);
 
 /// Bytes that any assignment needs: persistent buffers, and for each program the largest sum of those that are in use
 /// at one compute step: used by then, and surely used again. Steps of other streams count where their order against

@@ -16,7 +16,7 @@ std::string rank_list(std::vector<int> const& sorted);
 std::vector<int> ranks_at(Plan const& plan, std::vector<int> const* coordinates, int kind = -1);
 
 std::string groups_text(Plan const& plan);
-std::string layers_text(Plan const& plan, Part const& part);
+std::string layers_text(Plan const& plan);
 /// The schedule as a chart, stages down, time across; nothing without stages.
 std::string pipeline_text(Plan const& plan, Prediction const& predicted, MachineModel const& machine);
 std::string traffic_text(Plan const& plan);

@@ -35,9 +35,9 @@ void LayoutErrors::mismatch(graph::Node const& node, int a, int b, std::size_t a
         .found = text(graph_.value(a).name, " is ", to_text(layouts.at(a, -1, axis)), ", ", graph_.value(b).name,
                       " is ", to_text(layouts.at(b, -1, axis))),
         .expected = text("equal cuts of equal letters of \"", node.op->shard_rule().letters, "\""),
-        .fix =
-            text("give the layers that use them the same parallel.split; in a model of your own give the dims of both ",
-                 "tensors the same logical names")});
+        .fix = text("give the layers that use them the same parallel.split (attention: \"out\" or \"none\"); in a "
+                    "model of your own give the dims of both ",
+                    "tensors the same logical names")});
 }
 
 void LayoutErrors::output(graph::Node const& node, int value, char letter, std::size_t axis) const {
@@ -73,7 +73,8 @@ void fail_divisibility(graph::Value const& value, int dim, std::int64_t extent, 
         .found = text("extent ", extent, ", mesh.", mesh.axes[axis], " = ", parts),
         .expected = text("mesh.", mesh.axes[axis], " divides the extent; divisors: ", join(divisors)),
         .fix = text("set mesh.", mesh.axes[axis], " to one of these, or take an extent from ",
-                    std::max(parts, extent / parts * parts), ", ", (std::max(parts, extent) / parts + 1) * parts)});
+                    std::max(parts, extent / parts * parts), ", ", (std::max(parts, extent) / parts + 1) * parts,
+                    mesh.axes[axis] == "tp" ? ", or leave its layer whole: parallel.split with dim = \"none\"" : "")});
 }
 
 }  // namespace lamina::plan

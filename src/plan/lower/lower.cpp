@@ -30,7 +30,7 @@ class Lowering {
     for (auto const& part : plan_.parts) {
       if (!part.trains()) pass(part);
     }
-    place_transients(shape_, buffers_.place_persistent());
+    place_transients(shape_, buffers_.place_persistent(), std::ssize(plan_.kinds));
     return std::move(shape_);
   }
 

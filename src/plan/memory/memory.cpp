@@ -17,8 +17,10 @@ using Order = std::vector<Index>;
 // Refinement ends by counting, not by the clock, so that every machine stops at the same point: tests of a pair in one
 // call of `pack`, and rounds of one stretch.
 constexpr std::int64_t refinement_budget = 10'000'000;
+constexpr std::int64_t kinds_with_all_of_it = 24;
 constexpr int refinement_rounds = 200;
 constexpr std::int64_t most_pairs = 1'500'000;  // stretches with more are swept, see sweep.hpp
+constexpr std::int64_t least_pairs = 20'000;    // up to so many cost nothing
 
 /// How many pairs meet; `items` sorted by `first`.
 std::int64_t count_pairs(std::span<Lifetime const> items) {
@@ -168,7 +170,7 @@ std::int64_t live_bytes(std::span<Lifetime const> items, std::int64_t unit) {
   return most;
 }
 
-Packing pack(std::span<Lifetime const> all, std::int64_t enough) {
+Packing pack(std::span<Lifetime const> all, std::int64_t enough, std::int64_t kinds) {
   Order order;
   for (Index i = 0; i < all.size(); ++i) {
     if (all[i].bytes > 0) order.push_back(i);
@@ -177,7 +179,10 @@ Packing pack(std::span<Lifetime const> all, std::int64_t enough) {
 
   Packing result{std::vector<std::int64_t>(all.size(), 0), 0};
   std::map<std::vector<std::array<std::int64_t, 3>>, Packing> solved;  // micro-batches look alike
-  auto budget = refinement_budget;
+  auto const part = [&](std::int64_t whole) {
+    return whole * kinds_with_all_of_it / std::max(kinds, kinds_with_all_of_it);
+  };
+  auto budget = part(refinement_budget);
   for (Index from = 0; from < order.size();) {
     auto const start = all[order[from]].first;
     auto last = all[order[from]].last;
@@ -193,8 +198,9 @@ Packing pack(std::span<Lifetime const> all, std::int64_t enough) {
     auto found = solved.find(key);
     if (found == solved.end()) {
       auto const bound = std::max(enough, live_bytes(items));
-      auto packing =
-          count_pairs(items) > most_pairs ? sweep(items, bound) : Stretch(std::move(items)).solve(enough, budget);
+      auto packing = count_pairs(items) > std::max(part(most_pairs), least_pairs)
+                         ? sweep(items, bound)
+                         : Stretch(std::move(items)).solve(enough, budget);
       found = solved.emplace(std::move(key), std::move(packing)).first;
     }
     for (Index i = from; i < to; ++i) result.offsets[order[i]] = found->second.offsets[i - from];
@@ -204,7 +210,7 @@ Packing pack(std::span<Lifetime const> all, std::int64_t enough) {
   return result;
 }
 
-void place_transients(program::Template& shape, std::int64_t base) {
+void place_transients(program::Template& shape, std::int64_t base, std::int64_t kinds) {
   std::vector<std::vector<Lifetime>> uses;
   std::int64_t enough = 0;  // what some program needs in any case: the others need no better
   for (int p = 0; p < static_cast<int>(shape.programs.size()); ++p) {
@@ -213,7 +219,7 @@ void place_transients(program::Template& shape, std::int64_t base) {
   }
   auto arena = base;
   for (int p = 0; p < static_cast<int>(shape.programs.size()); ++p) {
-    auto const packing = pack(uses[static_cast<Index>(p)], enough);
+    auto const packing = pack(uses[static_cast<Index>(p)], enough, kinds);
     for (Index b = 0; b < shape.buffers.size(); ++b) {
       if (shape.buffers[b].program == p) shape.buffers[b].offset = base + packing.offsets[b];
     }

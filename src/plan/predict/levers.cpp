@@ -123,17 +123,27 @@ class Search {
     names.push_back(change.setting);
   }
 
-  /// The last value of every setting, with ZeRO's last and as it is: gathered parameters can need more.
+  /// The last value of every setting; ZeRO and sequence parallelism also as they are, for gathered parameters and the
+  /// scratch of gathers can need more.
   bool leanest_fits(RunConfig const& config, Names const& names) {
     auto const changes = memory_changes(config);
     if (changes.empty()) return false;
+    auto const has = [&](std::string_view setting) {
+      return std::ranges::any_of(changes, [&](auto const& c) { return c.setting.find(setting) != std::string::npos; });
+    };
+    bool const has_sequence = has("sequence_parallel"), has_zero = has("zero");
     bool any = false;
-    for (bool const with_zero : {true, false}) {
+    for (int which = 0; which < 4; ++which) {
+      bool const with_sequence = which < 2, with_zero = which % 2 == 0;
+      if ((!with_sequence && !has_sequence) || (!with_zero && !has_zero)) continue;
       auto c = config;
       auto n = names;
       for (std::size_t i = 0; i < changes.size(); ++i) {
         bool const last = i + 1 == changes.size() || changes[i + 1].key != changes[i].key;
-        if (last && (with_zero || changes[i].setting.find("zero") == std::string::npos)) apply(c, n, changes[i]);
+        auto const& setting = changes[i].setting;
+        bool const left_out = (!with_zero && setting.find("zero") != std::string::npos) ||
+                              (!with_sequence && setting.find("sequence_parallel") != std::string::npos);
+        if (last && !left_out) apply(c, n, changes[i]);
       }
       ++tried_;
       auto const t = try_out(c, again_);

@@ -43,8 +43,9 @@ std::vector<Change> memory_changes(RunConfig const& config) {
   auto const add = [&](int key, std::string setting, auto* apply, std::int64_t value) {
     all.push_back({.setting = std::move(setting), .key = key, .apply = apply, .value = value});
   };
-  if (config.mesh.tp > 1 && !config.parallel.sequence_parallel) {
-    add(0, "parallel.sequence_parallel = true", set_sequence, 1);
+  if (config.mesh.tp > 1) {  // off: small models need less without its scratch
+    bool const on = !config.parallel.sequence_parallel;
+    add(0, text("parallel.sequence_parallel = ", on ? "true" : "false"), set_sequence, on ? 1 : 0);
   }
   if (config.mesh.pp > 1 && config.pipeline.schedule == "gpipe")
     add(1, "pipeline.schedule = \"1f1b\"", set_schedule, 0);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <sstream>
@@ -171,12 +172,14 @@ Schedule load_schedule(std::string const& file, std::vector<int> const& at, int 
   std::ifstream in(file, std::ios::binary);
   std::stringstream content;
   if (in) content << in.rdbuf();
-  if (!in) {
-    fail({.code = "plan.schedule.file",
-          .subject = text("pipeline.file = \"", file, '"'),
-          .found = "no file that can be read there",
-          .expected = "a pipeline schedule: lines like 0: F0 F1 B0 B1",
-          .fix = "correct the path, or take schedule = \"1f1b\""});
+  if (!in || std::filesystem::is_directory(file)) {
+    fail(
+        {.code = "plan.schedule.file",
+         .subject = text("pipeline.file = \"", file, '"'),
+         .found = in ? "a directory" : "no file that can be read there",
+         .expected = "a pipeline schedule: lines like 0: F0 F1 B0 B1",
+         .fix =
+             "correct the path, or take schedule = \"1f1b\"; `lamina plan --print schedule` writes one to start from"});
   }
   auto parsed = parse_schedule(content.str(), file, at);
   check(parsed.schedule, at, micro_batches, &parsed.lines);

@@ -127,6 +127,11 @@ std::string work_text(Plan const& plan) {
 
 }  // namespace
 
+std::string schedule_text(Plan const& plan) {
+  auto const replica = static_cast<std::size_t>(busiest_replica(plan));
+  return to_text(plan.parts.front().schedules.at(plan.micro_batches[replica]));
+}
+
 std::string to_text(Plan const& plan) {
   auto const peak = peak_bytes(plan);
   auto const machine = assumed_machine(plan);
@@ -134,7 +139,7 @@ std::string to_text(Plan const& plan) {
   std::string out = text("plan: ", name_of(plan.purpose), ", compute ", plan.config.precision.compute,
                          plan.canonical() ? ", canonical" : "", ", threads ", plan.machine.threads, " a rank\n");
   out += mesh_text(plan) + groups_text(plan) + batch_text(plan);
-  out += layers_text(plan, plan.parts.front());
+  out += layers_text(plan);
   out += pipeline_text(plan, predicted, machine) + gradients_text(plan) + parameters_text(plan) + fused_text(plan) +
          work_text(plan);
   out += traffic_text(plan) + ranks_memory_text(plan) + prediction_text(plan, predicted, machine);

@@ -11,7 +11,7 @@
 namespace lamina::plan {
 namespace {
 
-using Rows = std::vector<std::vector<std::string>>;
+using Rows = Table;
 constexpr std::size_t most_pieces = 8, most_lists = 16, first_shown = 3;
 
 /// The layer whose path is the longest prefix of a parameter's name.
@@ -76,7 +76,7 @@ std::vector<int> ranks_at(Plan const& plan, std::vector<int> const* coordinates,
   return ranks;
 }
 
-std::string groups_text(Plan const& plan) {
+Table group_table(Plan const& plan) {
   // Every group once, from the rank of its lowest coordinates.
   std::vector<program::Group> groups;
   std::map<std::string, std::set<std::vector<int>>> members;
@@ -88,7 +88,6 @@ std::string groups_text(Plan const& plan) {
       if (!known) mine.insert(plan.members(group, r));
     }
   }
-  if (groups.empty()) return "groups: none\n";
   std::sort(groups.begin(), groups.end(), [](auto const& a, auto const& b) {
     return std::pair(group_order(a.name), a.name) < std::pair(group_order(b.name), b.name);
   });
@@ -106,10 +105,16 @@ std::string groups_text(Plan const& plan) {
     rows.push_back(
         {g.name, g.axis.empty() ? "all" : g.axis, std::string(program::name_of(g.transport)), join(lists, " ")});
   }
-  return "groups\n" + table(rows);
+  return rows;
 }
 
-std::string layers_text(Plan const& plan, Part const& part) {
+std::string groups_text(Plan const& plan) {
+  auto const rows = group_table(plan);
+  return rows.size() == 1 ? "groups: none\n" : "groups\n" + table(rows);
+}
+
+Table layer_table(Plan const& plan) {
+  auto const& part = plan.parts.front();
   std::map<std::string, int> output;
   for (auto const& n : part.graph.nodes()) {
     if (n.phase == graph::Phase::forward) output[n.layer] = n.out.front();
@@ -133,10 +138,15 @@ std::string layers_text(Plan const& plan, Part const& part) {
     rows.push_back({layer, spec, text(parameters.at(layer)), "cpu", text(stage),
                     ranks[plan.at[static_cast<std::size_t>(stage)]], layout, text(leaving[layer])});
   }
+  return rows;
+}
+
+std::string layers_text(Plan const& plan) {
+  auto const& part = plan.parts.front();
   std::int64_t all = 0;
   for (int const id : part.graph.parameters()) all += part.graph.value(id).spec.count();
   return text("layers of ", part.program, ": ", all, " parameters (shapes of one rank, one micro-batch)\n",
-              table(rows));
+              table(layer_table(plan)));
 }
 
 }  // namespace lamina::plan

@@ -65,9 +65,12 @@ TEST(Pack, stays_within_a_tenth_of_the_bound_on_random_lifetimes) {
       auto const first = static_cast<std::int64_t>(w[0] % 100);
       all.push_back({static_cast<std::int64_t>(w[1] % 5000), first, first + static_cast<std::int64_t>(w[2] % 40)});
     }
-    auto const p = pack(all);
-    expect_sound(all, p);
-    EXPECT_LE(p.bytes * 10, most_in_use(all) * 11) << "seed " << seed;
+    for (std::int64_t const kinds : {1, 1'000'000}) {  // the second: without refinement
+      auto const p = pack(all, 0, kinds);
+      expect_sound(all, p);
+      EXPECT_LE(p.bytes * 100, most_in_use(all) * (kinds == 1 ? 110 : 115))
+          << "seed " << seed << ", " << kinds << " kinds";
+    }
   }
 }
 

@@ -20,8 +20,8 @@ using ::testing::ContainsRegex;
 TEST(RunDirectory, is_made_and_holds_config_record_and_status) {
   test::TemporaryDirectory const dir;
   auto const path = dir / "a/b/run";
-  RunDirectory const run(path, false);
-  EXPECT_FALSE(run.opened().existed);
+  RunDirectory const run(path);
+  EXPECT_FALSE(run.existed());
   run.write_config("[run]\n");
   run.write_record({"lamina", "train"}, {"n1", "n2"}, "abc");
   run.write_record({"lamina", "train", "--steps", "5"}, {"n1"}, "def");
@@ -47,7 +47,7 @@ TEST(RunDirectory, takes_the_word_of_another_rank_only_while_the_run_goes_on) {
   test::TemporaryDirectory const dir;
   auto const path = dir / "run";
   auto const status = [&] { return json::parse(test::read_file(path + "/status.json")); };
-  RunDirectory const run(path, false);
+  RunDirectory const run(path);
   write_failure(path, ExitCode::bad_input, "nobody was here", 1, 2);
   EXPECT_FALSE(std::filesystem::exists(path + "/status.json"));
   run.write_status("running", ExitCode::ok, "", 4, 0);
@@ -63,7 +63,7 @@ TEST(RunDirectory, takes_the_word_of_another_rank_only_while_the_run_goes_on) {
 TEST(RunDirectory, writes_json_whatever_bytes_names_have) {
   test::TemporaryDirectory const dir;
   auto const path = dir / "run";
-  RunDirectory const run(path, false);
+  RunDirectory const run(path);
   run.write_record({"lamina", "train", "latin\xe4.toml"}, {"n1"}, "abc");
   run.write_status("failed", ExitCode::bad_input, "data file 'latin\xe4'", 0, 0);
   for (auto const* name : {"/record.json", "/status.json"})
@@ -78,20 +78,20 @@ TEST(RunDirectory, belongs_to_one_job_at_a_time) {
   ASSERT_EQ(::pipe(ready), 0);
   auto const other = ::fork();
   if (other == 0) {
-    RunDirectory const run(path, false);
+    RunDirectory const run(path);
     char const byte = 1;
     if (::write(ready[1], &byte, 1) != 1) ::_exit(1);
     for (;;) ::pause();
   }
   char byte = 0;
   ASSERT_EQ(::read(ready[0], &byte, 1), 1);
-  auto const error = test::error_of([&] { RunDirectory const run(path, false); });
+  auto const error = test::error_of([&] { RunDirectory const run(path); });
   EXPECT_EQ(error.code, "train.run_dir.locked");
   EXPECT_EQ(exit_code_of(error.code), ExitCode::environment);
   EXPECT_NE(error.found.find("process " + std::to_string(other)), std::string::npos) << error.found;
   ::kill(other, SIGKILL);
   ::waitpid(other, nullptr, 0);
-  RunDirectory const taken_over(path, false);
+  RunDirectory const taken_over(path);
   ::close(ready[0]), ::close(ready[1]);
 }
 
@@ -99,12 +99,14 @@ TEST(RunDirectory, fresh_moves_the_earlier_run_aside_and_deletes_nothing) {
   test::TemporaryDirectory const dir;
   auto const path = dir / "run";
   for (int i = 0; i < 3; ++i) {
-    RunDirectory const run(path, true);
-    EXPECT_EQ(run.opened().moved_to, i == 0 ? "" : path + "." + std::to_string(i));
-    EXPECT_FALSE(run.opened().existed);
+    RunDirectory run(path);
+    EXPECT_EQ(run.existed(), i > 0);
+    EXPECT_EQ(run.move_aside(), i == 0 ? "" : path + "." + std::to_string(i));
+    EXPECT_FALSE(run.existed());
+    EXPECT_EQ(test::error_of([&] { RunDirectory const other(path); }).code, "train.run_dir.locked");
     run.write_record({std::to_string(i)}, {}, "");
   }
-  EXPECT_TRUE(RunDirectory(path + "/", false).opened().existed);
+  EXPECT_TRUE(RunDirectory(path + "/").existed());
   auto const first = json::parse(test::read_file(path + ".1/record.json"));
   EXPECT_EQ(first["starts"][0]["command_line"][0], "0");
 }
@@ -112,7 +114,7 @@ TEST(RunDirectory, fresh_moves_the_earlier_run_aside_and_deletes_nothing) {
 TEST(RunDirectory, that_cannot_be_made_is_a_file_system_error) {
   test::TemporaryDirectory const dir;
   test::write_file(dir / "file", "x");
-  auto const error = test::error_of([&] { RunDirectory const run(dir / "file/run", false); });
+  auto const error = test::error_of([&] { RunDirectory const run(dir / "file/run"); });
   EXPECT_EQ(exit_code_of(error.code), ExitCode::file_system);
 }
 
