@@ -129,9 +129,10 @@ bool Loop::start_or_resume() {
       .purpose = plan::Purpose::train, .registered = options_.registered, .generate = {}, .threads = options_.threads};
   session_ = std::make_unique<Session>(config_, world_, options);
   if (lead()) {
-    log::info(session_->parameter_count(), " parameters, ", config::micro_batches(config_), " x ", config_.batch.micro,
-              " samples per replica and step, planned peak ", human_bytes(plan::peak_bytes(session_->plan())),
-              " a rank");
+    log::info(
+        session_->parameter_count(), " parameters, ", config::micro_batches(config_), " x ", config_.batch.micro,
+        config_.batch.shares.empty() ? " samples per replica and step" : " samples on the busiest replica in a step",
+        ", planned peak ", human_bytes(plan::peak_bytes(session_->plan())), " a rank");
     if (config_.run.determinism == "canonical") {
       log::info("run.determinism = \"canonical\": the same bits on every mesh, in steps of about ten times as long");
     }
