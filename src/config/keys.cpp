@@ -145,8 +145,10 @@ std::array const table{
 
     Key{"pipeline", "schedule", Kind::choice, LAMINA_AT(pipeline.schedule), "order of micro-batches on the stages",
         {.choices = "gpipe|1f1b|interleaved|zb-h1|file"}},
-    Key{"pipeline", "file", Kind::text, LAMINA_AT(pipeline.file), "for schedule = \"file\": lines like 0: F0 F1 B0 B1 (lamina plan --print schedule)", {.may_be_empty = true}},
-    Key{"pipeline", "chunks", Kind::integer, LAMINA_AT(pipeline.chunks), "stages per pp coordinate, taken in turns (interleaved, file)",
+    Key{"pipeline", "file", Kind::text, LAMINA_AT(pipeline.file),
+        "for schedule = \"file\": lines like 0: F0 F1 B0 B1 (lamina plan --print schedule)", {.may_be_empty = true}},
+    Key{"pipeline", "chunks", Kind::integer, LAMINA_AT(pipeline.chunks),
+        "stages per pp coordinate, taken in turns (interleaved, file)",
         {.min = 1, .max = 1024}},
     Key{"pipeline", "stages", Kind::stages, LAMINA_AT(pipeline.stages),
         "or blocks per stage [7, 5], or [{ layers = [\"embed\", \"blocks.0-5\"], at = 0 }, ...]"},

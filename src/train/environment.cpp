@@ -77,7 +77,7 @@ std::int64_t left_of(decltype(RLIMIT_AS) resource, std::string_view taken) {
   return std::max<std::int64_t>(1, static_cast<std::int64_t>(limit.rlim_cur) - status_bytes(taken) - reserve);
 }
 
-char const* s(std::int64_t n) { return n == 1 ? "" : "s"; }
+char const* plural(std::int64_t n) { return n == 1 ? "" : "s"; }
 
 /// Whether on some node the system keeps ranks from reading each other's memory, and not the user. Collective.
 bool is_kept_from_reading(comm::Communicator const& world, std::vector<int> const& neighbours) {
@@ -190,23 +190,23 @@ World find_world(comm::Communicator const& world, Threads const& threads) {
   }
   auto const used = static_cast<std::int64_t>(local) * threads.count;
   if (world.all_max(used - threads.online) > 0) {
-    w.warnings.push_back(text(local, " rank", s(local), " of ", threads.count, " thread", s(threads.count), " share ",
-                              threads.online, " core", s(threads.online), ": ",
+    w.warnings.push_back(text(local, " rank", plural(local), " of ", threads.count, " thread", plural(threads.count),
+                              " share ", threads.online, " core", plural(threads.online), ": ",
                               threads.count > 1 ? "lower device.threads, or start" : "start",
                               " fewer ranks on a node"));
   } else if (world.all_min(used - threads.online) < 0) {
     auto const each = threads.online / local;
     w.warnings.push_back(text(threads.online - used, " of ", threads.online, " cores are idle: ", local, " rank",
-                              s(local), " of ", threads.count, " thread", s(threads.count),
+                              plural(local), " of ", threads.count, " thread", plural(threads.count),
                               "; with mpirun use --map-by slot:PE=", each, ", with srun --cpus-per-task=", each));
   }
   return w;
 }
 
 std::string describe(World const& world, Threads const& threads) {
-  return text(world.ranks, " rank", s(world.ranks), ", ", world.nodes, " node", s(world.nodes), ", ",
-              world.cores_per_node, " core", s(world.cores_per_node), world.nodes > 1 ? " each" : "", ", no gpu, ",
-              threads.count, " thread", s(threads.count), " a rank");
+  return text(world.ranks, " rank", plural(world.ranks), ", ", world.nodes, " node", plural(world.nodes), ", ",
+              world.cores_per_node, " core", plural(world.cores_per_node), world.nodes > 1 ? " each" : "", ", no gpu, ",
+              threads.count, " thread", plural(threads.count), " a rank");
 }
 
 std::int64_t peak_resident_bytes() { return status_bytes("VmHWM:"); }

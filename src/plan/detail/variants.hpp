@@ -10,8 +10,9 @@ namespace lamina::plan {
 
 /// One setting of the run file with another value.
 struct Change {
+  enum Key : int { mesh = -1, sequence_parallel, schedule, zero, micro, recompute };
   std::string setting;  ///< "parallel.zero = 2"
-  int key = 0;          ///< of two changes with the same key one may be taken
+  Key key = mesh;       ///< of two changes with the same key one may be taken
   void (*apply)(config::RunConfig&, std::int64_t) = nullptr;
   std::int64_t value = 0;
 };

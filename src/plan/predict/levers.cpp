@@ -128,21 +128,17 @@ class Search {
   bool leanest_fits(RunConfig const& config, Names const& names) {
     auto const changes = memory_changes(config);
     if (changes.empty()) return false;
-    auto const has = [&](std::string_view setting) {
-      return std::ranges::any_of(changes, [&](auto const& c) { return c.setting.find(setting) != std::string::npos; });
-    };
-    bool const has_sequence = has("sequence_parallel"), has_zero = has("zero");
+    auto const has = [&](Change::Key key) { return std::ranges::count(changes, key, &Change::key) > 0; };
     bool any = false;
     for (int which = 0; which < 4; ++which) {
-      bool const with_sequence = which < 2, with_zero = which % 2 == 0;
-      if ((!with_sequence && !has_sequence) || (!with_zero && !has_zero)) continue;
+      bool const no_sequence = which >= 2, no_zero = which % 2 == 1;
+      if ((no_sequence && !has(Change::sequence_parallel)) || (no_zero && !has(Change::zero))) continue;
       auto c = config;
       auto n = names;
       for (std::size_t i = 0; i < changes.size(); ++i) {
         bool const last = i + 1 == changes.size() || changes[i + 1].key != changes[i].key;
-        auto const& setting = changes[i].setting;
-        bool const left_out = (!with_zero && setting.find("zero") != std::string::npos) ||
-                              (!with_sequence && setting.find("sequence_parallel") != std::string::npos);
+        auto const key = changes[i].key;
+        bool const left_out = (no_zero && key == Change::zero) || (no_sequence && key == Change::sequence_parallel);
         if (last && !left_out) apply(c, n, changes[i]);
       }
       ++tried_;

@@ -40,22 +40,24 @@ void combine(std::vector<Change> const& changes, std::size_t from, std::size_t l
 
 std::vector<Change> memory_changes(RunConfig const& config) {
   std::vector<Change> all;
-  auto const add = [&](int key, std::string setting, auto* apply, std::int64_t value) {
+  auto const add = [&](Change::Key key, std::string setting, auto* apply, std::int64_t value) {
     all.push_back({.setting = std::move(setting), .key = key, .apply = apply, .value = value});
   };
   if (config.mesh.tp > 1) {  // off: small models need less without its scratch
     bool const on = !config.parallel.sequence_parallel;
-    add(0, text("parallel.sequence_parallel = ", on ? "true" : "false"), set_sequence, on ? 1 : 0);
+    add(Change::sequence_parallel, text("parallel.sequence_parallel = ", on ? "true" : "false"), set_sequence,
+        on ? 1 : 0);
   }
   if (config.mesh.pp > 1 && config.pipeline.schedule == "gpipe")
-    add(1, "pipeline.schedule = \"1f1b\"", set_schedule, 0);
+    add(Change::schedule, "pipeline.schedule = \"1f1b\"", set_schedule, 0);
   for (auto z = config.parallel.zero + 1; config.mesh.dp > 1 && z <= (config.batch.shares.empty() ? 3 : 1); ++z) {
-    add(2, text("parallel.zero = ", z), set_zero, z);
+    add(Change::zero, text("parallel.zero = ", z), set_zero, z);
   }
-  for (auto m = config.batch.micro / 2; m >= 1; m /= 2) add(3, text("batch.micro = ", m), set_micro, m);
+  for (auto m = config.batch.micro / 2; m >= 1; m /= 2) add(Change::micro, text("batch.micro = ", m), set_micro, m);
   auto const now = std::find(recomputations.begin(), recomputations.end(), config.memory.recompute);
   for (auto r = now - recomputations.begin() + 1; r < std::ssize(recomputations); ++r) {
-    add(4, text("memory.recompute = \"", recomputations[static_cast<std::size_t>(r)], '"'), set_recompute, r);
+    add(Change::recompute, text("memory.recompute = \"", recomputations[static_cast<std::size_t>(r)], '"'),
+        set_recompute, r);
   }
   return all;
 }
@@ -70,7 +72,7 @@ std::vector<Change> mesh_changes(RunConfig const& config, std::int64_t world) {
     for (auto pp = config.mesh.pp; pp <= world / tp; ++pp) {
       if (world % (tp * pp) != 0 || (tp == config.mesh.tp && pp == config.mesh.pp)) continue;
       all.push_back({.setting = text("mesh.dp = ", world / (tp * pp), ", mesh.tp = ", tp, ", mesh.pp = ", pp),
-                     .key = -1,
+                     .key = Change::mesh,
                      .apply = set_mesh,
                      .value = tp * meshes_in_one + pp});
     }

@@ -181,8 +181,9 @@ TEST(Changes, are_those_that_the_run_can_make) {
 }
 
 TEST(Changes, of_one_setting_are_not_combined) {
-  std::vector<Change> const changes{
-      {.setting = "a1", .key = 1}, {.setting = "a2", .key = 1}, {.setting = "b", .key = 2}};
+  std::vector<Change> const changes{{.setting = "a1", .key = Change::schedule},
+                                    {.setting = "a2", .key = Change::schedule},
+                                    {.setting = "b", .key = Change::zero}};
   EXPECT_EQ(combinations(changes, 1).size(), 3u);
   EXPECT_THAT(combinations(changes, 2), ElementsAre(ElementsAre(0, 2), ElementsAre(1, 2)));
   EXPECT_THAT(combinations(changes, 3), IsEmpty());
