@@ -57,13 +57,6 @@ Schedule schedule_of(Plan const& plan, std::int64_t micro_batches) {
                               : make_schedule(p.schedule, plan.at, plan.mesh.size("pp"), count);
 }
 
-bool has_weight_actions(Schedule const& schedule) {
-  return std::any_of(schedule.actions.begin(), schedule.actions.end(), [](auto const& list) {
-    return std::any_of(list.begin(), list.end(),
-                       [](Action const& a) { return a.kind == Action::Kind::backward_weight; });
-  });
-}
-
 /// The graph with what the plan does in other ops than the model.
 Fused rewrite(Plan const& plan, Part const& part, graph::Graph const& graph) {
   if (plan.canonical()) return {canonical(plan, graph), {}};

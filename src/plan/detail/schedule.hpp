@@ -39,11 +39,15 @@ std::vector<int> cyclic(int coordinates, int chunks);
 /// - interleaved: several stages per coordinate in turns of p micro-batches (Megatron-LM: Narayanan et al., 2021b);
 ///   `at` must be cyclic.
 /// - zb-h1: 1F1B with the weight part of the backward put where a coordinate would wait (Qi et al., "Zero Bubble
-///   Pipeline Parallelism", 2024); no coordinate holds more micro-batches than the first does under 1F1B.
+///   Pipeline Parallelism", 2024); no coordinate holds more micro-batches than the first does under 1F1B. Stage 0,
+///   whose input has no gradient, does whole backwards where that makes no step longer.
 /// All but interleaved take any `at`, also one that returns to an earlier coordinate. Deterministic.
 /// @throws Error "plan.schedule.kind", "plan.schedule.at", "plan.schedule.micro_batches" (interleaved, with the
 /// multiples of p).
 Schedule make_schedule(std::string_view kind, std::vector<int> const& at, int coordinates, int micro_batches);
+
+/// Whether any backward is in two parts.
+bool has_weight_actions(Schedule const& schedule);
 
 /// Where the actions of a schedule stand in a file: per coordinate and action the line, from 1.
 struct ScheduleLines {

@@ -20,7 +20,8 @@ struct Rules {
   bool forwards_first = false;  // no backward before the coordinate's last forward
   bool bounded = false;         // stage k of K holds at most K - k micro-batches
   bool split = false;           // backward in two parts
-  std::vector<Kind> priority;   // what an idle coordinate takes first
+  bool whole_first = false;     // but not that of stage 0
+  std::vector<Kind> priority;   // what an idle coordinate takes first; backward stands for the first of two parts too
 };
 
 /// Every idle coordinate takes the first thing of its priorities that is ready, deeper stages first. Time in units of a
@@ -36,7 +37,8 @@ class Play {
   }
 
   Schedule run() {
-    auto left = static_cast<std::int64_t>(at_.size()) * m_ * (rules_.split ? 3 : 2);
+    std::int64_t left = 0;
+    for (int k = 0; k < static_cast<int>(at_.size()); ++k) left += m_ * (is_split(k) ? 3 : 2);
     for (now_ = 0; left > 0; ++now_) {
       for (int c = 0; c < schedule_.coordinates; ++c) {
         if (free_[Index(c)] <= now_ && take(c)) --left;
@@ -54,7 +56,8 @@ class Play {
     std::array<std::vector<std::int64_t>, 4> end;  // per kind and micro-batch
   };
 
-  Kind backward() const { return rules_.split ? Kind::backward_input : Kind::backward; }
+  bool is_split(int stage) const { return rules_.split && !(rules_.whole_first && stage == 0); }
+  Kind backward(int stage) const { return is_split(stage) ? Kind::backward_input : Kind::backward; }
   int done(int stage, Kind kind) const { return stages_[Index(stage)].next[Index(kind)]; }
   bool is_over(int stage, Kind kind, int m) const {
     auto const end = stages_[Index(stage)].end[Index(kind)][Index(m)];
@@ -64,18 +67,18 @@ class Play {
   bool is_ready(int c, int stage, Kind kind) const {
     int const m = done(stage, kind), last = static_cast<int>(at_.size()) - 1;
     if (m == m_) return false;
-    if (kind == Kind::backward_weight) return is_over(stage, Kind::backward_input, m);
+    if (kind == Kind::backward_weight) return is_split(stage) && is_over(stage, Kind::backward_input, m);
     if (kind == Kind::forward) {
       if (stage > 0 && !is_over(stage - 1, kind, m)) return false;
       return !rules_.bounded || has_room(stage, m);
     }
     if (rules_.forwards_first && !has_all_forwards(c)) return false;
-    return is_over(stage, Kind::forward, m) && (stage == last || is_over(stage + 1, kind, m));
+    return is_over(stage, Kind::forward, m) && (stage == last || is_over(stage + 1, backward(stage + 1), m));
   }
   bool has_room(int stage, int started) const {
     int const most = static_cast<int>(at_.size());
-    bool const kept = rules_.split && started - done(stage, Kind::backward_weight) >= most;
-    return !kept && started - done(stage, backward()) < most - stage;
+    bool const kept = is_split(stage) && started - done(stage, Kind::backward_weight) >= most;
+    return !kept && started - done(stage, backward(stage)) < most - stage;
   }
   bool has_all_forwards(int c) const {
     for (Index k = 0; k < at_.size(); ++k) {
@@ -85,8 +88,9 @@ class Play {
   }
 
   bool take(int c) {
-    for (Kind const kind : rules_.priority) {
+    for (Kind const wanted : rules_.priority) {
       for (int k = static_cast<int>(at_.size()) - 1; k >= 0; --k) {
+        auto const kind = wanted == Kind::backward ? backward(k) : wanted;
         if (at_[Index(k)] != c || !is_ready(c, k, kind)) continue;
         auto& stage = stages_[Index(k)];
         int const m = stage.next[Index(kind)]++;
@@ -130,11 +134,19 @@ Schedule one_f_one_b(std::vector<int> const& at, int coordinates, int m) {
                     {.bounded = true, .priority = {Kind::backward, Kind::forward}}});
 }
 
+/// The gradient of stage 0's input goes nowhere, so its two parts are apart only where that makes the step shorter: the
+/// whole backward reads what it needs once, while it is in the cache, and keeps no gradients for later.
 Schedule zb_h1(std::vector<int> const& at, int coordinates, int m) {
-  using enum Action::Kind;
-  return best_play(at, coordinates, m,
-                   {{.bounded = true, .split = true, .priority = {backward_input, forward, backward_weight}},
-                    {.bounded = true, .split = true, .priority = {forward, backward_input, backward_weight}}});
+  std::vector<Rules> rules;
+  for (bool const whole_first : {true, false}) {
+    for (auto const& first : {std::pair(Kind::backward, Kind::forward), std::pair(Kind::forward, Kind::backward)}) {
+      rules.push_back({.bounded = true,
+                       .split = true,
+                       .whole_first = whole_first,
+                       .priority = {first.first, first.second, Kind::backward_weight}});
+    }
+  }
+  return best_play(at, coordinates, m, rules);
 }
 
 /// Coordinate r first does (p - r - 1) * 2 + (v - 1) * p forwards, then one forward and one backward in turns, then the
@@ -206,6 +218,12 @@ Schedule make_schedule(std::string_view kind, std::vector<int> const& at, int co
                                     : interleaved(at, coordinates, micro_batches);
   schedule.name = kind;
   return schedule;
+}
+
+bool has_weight_actions(Schedule const& schedule) {
+  return std::any_of(schedule.actions.begin(), schedule.actions.end(), [](auto const& list) {
+    return std::any_of(list.begin(), list.end(), [](Action const& a) { return a.kind == Kind::backward_weight; });
+  });
 }
 
 }  // namespace lamina::plan

@@ -43,9 +43,7 @@ std::string pipeline_text(Plan const& plan, Prediction const& predicted, Machine
   for (auto const& line : split(chart(schedule, times, chart_columns), '\n')) {
     if (!line.empty()) out += text("  ", line, "\n");
   }
-  bool const splits = std::any_of(schedule.actions.front().begin(), schedule.actions.front().end(),
-                                  [](Action const& a) { return a.kind == Action::Kind::backward_weight; });
-  return out + text("  F forward, B backward", splits ? " (I for inputs, W for weights)" : "",
+  return out + text("  F forward, B backward", has_weight_actions(schedule) ? " (I for inputs, W for weights)" : "",
                     ", a number is the micro-batch, . waits; passes ", seconds(predicted.passes_ns), ", bubble ",
                     percent(predicted.bubble), "; in flight at most ", join(times.in_flight), "\n");
 }

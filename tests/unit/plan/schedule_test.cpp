@@ -144,6 +144,19 @@ TEST(Schedule, zb_h1_is_never_slower_than_1f1b) {
   }
 }
 
+TEST(Schedule, zb_h1_does_whole_backwards_where_no_gradient_goes_on) {
+  auto const s = make_schedule("zb-h1", one_each(2), 2, 4);
+  EXPECT_EQ(line(s, 0), "F0 F1 B0 F2 B1 F3 B2 B3");
+  EXPECT_EQ(line(s, 1), "F0 I0 F1 I1 W0 F2 I2 W1 F3 I3 W2 W3");
+  for (int p = 1; p <= 6; ++p) {
+    for (int m : {p, 2 * p + 1}) {
+      auto const big = make_schedule("zb-h1", one_each(p), p, m);
+      for (auto const& a : big.actions[0]) EXPECT_TRUE(a.kind == Kind::forward || a.kind == Kind::backward);
+      EXPECT_EQ(has_weight_actions(big), p > 1);
+    }
+  }
+}
+
 TEST(Schedule, text_reads_back) {
   for (auto const& s : {make_schedule("zb-h1", one_each(3), 3, 40), make_schedule("interleaved", cyclic(2, 2), 2, 4),
                         make_schedule("1f1b", {0, 1, 0}, 2, 3)}) {
