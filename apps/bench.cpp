@@ -171,7 +171,7 @@ void add_bench(Command const& app, Program& program) {
     sub.footer(text("Example:  lamina bench ", name, " --json"));
     sub.callback([o, action, &program] {
       program.action = [o, action, &program] {
-        return run_parallel(program, 0, "", [&](Parallel& p) { return action(*o, p); });
+        return run_parallel(program, {}, [&](Parallel& p) { return action(*o, p); });
       };
     });
   };
@@ -188,7 +188,7 @@ void add_bench(Command const& app, Program& program) {
     sub.footer(text("Example:  lamina bench ", name, ' ', example));
     sub.callback([o, action, &program] {
       program.action = [o, action, &program] {
-        return run_parallel(program, peek_threads(program, o->file), o->ranks,
+        return run_parallel(program, peek_start(program, o->file, o->ranks),
                             [&](Parallel& p) { return action(program, *o, p); });
       };
     });

@@ -98,7 +98,7 @@ void add_generate(Command const& app, Program& program) {
   command.callback([o, &program] {
     program.action = [o, &program] {
       use_run_directory(o->file);
-      return run_parallel(program, peek_threads(program, o->file), o->ranks,
+      return run_parallel(program, peek_start(program, o->file, o->ranks),
                           [&](Parallel& p) { return generate_text(program, *o, p); });
     };
   });

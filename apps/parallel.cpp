@@ -24,6 +24,12 @@ int numa_domains() {
   return std::max(1, domains);
 }
 
+/// As many replicas as have a NUMA domain for each of their ranks; one at least.
+int automatic_ranks(config::Mesh const& mesh) {
+  auto const one = ranks_of(mesh);
+  return static_cast<int>(mesh.dp > 0 ? one : std::max<std::int64_t>(1, numa_domains() / one) * one);
+}
+
 [[noreturn]] void refuse(std::string found, std::string expected, std::string fix) {
   fail({.code = "app.ranks.refused",
         .subject = "--ranks",
@@ -33,10 +39,10 @@ int numa_domains() {
 }
 
 /// The counterpart of torchrun: starts this command again under mpirun.
-[[noreturn]] void execute_under_mpirun(Program const& program, std::string const& ranks, int cores) {
-  int const count = ranks == "auto" ? numa_domains() : std::atoi(ranks.c_str());
-  if (count < 1 || (ranks != "auto" && ranks != std::to_string(count)))
-    refuse(text("'", ranks, "'"), "a positive number, or auto", "correct --ranks");
+[[noreturn]] void execute_under_mpirun(Program const& program, Start const& start, int cores) {
+  int const count = start.ranks == "auto" ? automatic_ranks(start.mesh) : std::atoi(start.ranks.c_str());
+  if (count < 1 || (start.ranks != "auto" && start.ranks != std::to_string(count)))
+    refuse(text("'", start.ranks, "'"), "a positive number, or auto", "correct --ranks");
   // The command without --ranks.
   std::vector<std::string> own = {own_path()};
   for (std::size_t i = 1; i < program.command_line.size(); ++i) {
@@ -68,10 +74,21 @@ void RunFile::add_to(Command const& command, char const* what) {
   command.add_option("--set", overrides, "Override a key: section.key=value (repeatable)").repeated();
 }
 
-Parallel::Parallel(Program const& program, std::int64_t asked_threads, std::string const& ranks) {
+std::int64_t ranks_of(config::Mesh const& mesh) { return std::max<std::int64_t>(1, mesh.dp) * mesh.tp * mesh.pp; }
+
+Start peek_start(Program const& program, RunFile const& file, std::string ranks) {
+  try {
+    auto const config = config::load(file.path, file.overrides, program.custom_models());
+    return {.ranks = std::move(ranks), .threads = config.device.threads, .mesh = config.mesh};
+  } catch (Error const&) {
+    return {.ranks = std::move(ranks), .threads = 0, .mesh = {}};  // rank 0 reports what is wrong with it, once
+  }
+}
+
+Parallel::Parallel(Program const& program, Start const& start) {
   train::require_instruction_set();
-  if (!ranks.empty()) execute_under_mpirun(program, ranks, train::find_threads(0).cores);
-  threads = train::find_threads(asked_threads);
+  if (!start.ranks.empty()) execute_under_mpirun(program, start, train::find_threads(0).cores);
+  threads = train::find_threads(start.threads);
   train::reexecute_with_threads(threads, program.arguments);
   watch.emplace();
   world = comm::Communicator::world();
@@ -81,9 +98,8 @@ Parallel::Parallel(Program const& program, std::int64_t asked_threads, std::stri
   log::set_rank(world.rank(), world.size());
 }
 
-ExitCode run_parallel(Program const& program, std::int64_t asked_threads, std::string const& ranks,
-                      std::function<ExitCode(Parallel&)> const& action) {
-  Parallel parallel(program, asked_threads, ranks);
+ExitCode run_parallel(Program const& program, Start const& start, std::function<ExitCode(Parallel&)> const& action) {
+  Parallel parallel(program, start);
   auto code = ExitCode::ok;
   std::string message;
   try {
@@ -187,14 +203,6 @@ config::RunConfig load_everywhere(Program const& program, RunFile const& file, c
   config = config::parse(resolved, "resolved run file", {}, program.custom_models());
   config::resolve(config, world.size(), work);
   return config;
-}
-
-std::int64_t peek_threads(Program const& program, RunFile const& file) {
-  try {
-    return config::load(file.path, file.overrides, program.custom_models()).device.threads;
-  } catch (Error const&) {
-    return 0;  // rank 0 reports what is wrong with it, once
-  }
 }
 
 void use_run_directory(RunFile& file) {

@@ -86,9 +86,6 @@ std::string name_of(Row const& row, std::vector<Over> const& overs) {
   return join(parts, ", ");
 }
 
-/// The ranks that the mesh of a run file makes; one replica where it says "auto".
-std::int64_t ranks_of(config::Mesh const& mesh) { return std::max<std::int64_t>(1, mesh.dp) * mesh.tp * mesh.pp; }
-
 void plan_row(Program const& program, Options const& o, Row& row) {
   RunFile file = o.file;
   file.overrides.insert(file.overrides.end(), row.overrides.begin(), row.overrides.end());
@@ -188,7 +185,8 @@ std::string number(double x, char const* format) {
 }
 
 void print_table(Options const& o, std::vector<Over> const& overs, std::vector<Row> const& rows) {
-  bool const samples = !rows.front().config.model.network.empty();
+  auto const planned = std::ranges::find_if(rows, [](Row const& r) { return !r.refused; });
+  bool const samples = planned != rows.end() && !planned->config.model.network.empty();
   std::vector<std::vector<std::string>> cells(1);
   for (auto const& over : overs) cells[0].push_back(over.key);
   for (auto const* title :
@@ -196,7 +194,7 @@ void print_table(Options const& o, std::vector<Over> const& overs, std::vector<R
     cells[0].emplace_back(title);
   for (auto const& row : rows) {
     auto& line = cells.emplace_back(row.values);
-    line.push_back(text(row.ranks));
+    line.push_back(row.ranks == 0 ? "-" : text(row.ranks));
     if (row.refused) continue;
     for (auto const& cell : {human_seconds(row.step_s), human_count(row.tokens_per_s),
                              number(ratio_of(row, rows), "%.2f"), number(100 * row.predicted.bubble, "%.1f %%"),
@@ -234,7 +232,8 @@ void print_json(Options const& o, std::vector<Over> const& overs, std::vector<Ro
   for (auto const& row : rows) {
     ordered_json over;
     for (std::size_t i = 0; i < overs.size(); ++i) over[overs[i].key] = row.values[i];
-    ordered_json item{{"over", over}, {"ranks", row.ranks}};
+    ordered_json item{{"over", over}, {"ranks", nullptr}};
+    if (row.ranks > 0) item["ranks"] = row.ranks;
     if (row.refused) {
       auto const& r = *row.refused;
       item["refused"] = {{"code", r.code}, {"found", r.found}, {"expected", r.expected}, {"fix", r.fix}};

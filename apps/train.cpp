@@ -30,7 +30,7 @@ void add_train(Command const& app, Program& program) {
   command.callback([o, &program] {
     program.action = [o, &program] {
       train::StopSignals const signals;  // one that comes while MPI starts stops the run in good order too
-      return run_parallel(program, peek_threads(program, o->file), o->ranks, [&](Parallel& p) {
+      return run_parallel(program, peek_start(program, o->file, o->ranks), [&](Parallel& p) {
         auto const config = load_everywhere(program, o->file, p.world);
         return train::train(config, p.world,
                             {.stop_after_step = o->steps,

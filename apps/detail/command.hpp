@@ -36,12 +36,22 @@ struct RunFile {
   void add_to(Command const& command, char const* what = "Run file (.toml)");
 };
 
+/// How a parallel program starts.
+struct Start {
+  std::string ranks;         ///< "" (as it was started), a number, or "auto"
+  std::int64_t threads = 0;  ///< device.threads; 0: the cores of the binding
+  config::Mesh mesh;         ///< for "auto": its ranks; where dp is left open, about one rank per NUMA domain
+};
+/// With device.threads and the mesh of a run file, which may be broken or absent on this node: the defaults then.
+Start peek_start(Program const& program, RunFile const& file, std::string ranks);
+/// The ranks that a mesh makes; those of one replica where dp is "auto".
+std::int64_t ranks_of(config::Mesh const& mesh);
+
 /// A parallel program between start and exit: instruction set, threads, MPI, Kokkos, the start line.
 class Parallel {
  public:
-  /// May execute the program again: under mpirun for `ranks`, or with other OMP variables. Collective from then on.
-  /// @param ranks "" (as started), a number, or "auto" (one rank per NUMA domain).
-  Parallel(Program const& program, std::int64_t asked_threads, std::string const& ranks);
+  /// May execute the program again: under mpirun, or with other OMP variables. Collective from then on.
+  Parallel(Program const& program, Start const& start);
 
   std::optional<comm::LauncherWatch> watch;  ///< from before MPI_Init on
   comm::Communicator world;
@@ -51,8 +61,7 @@ class Parallel {
 };
 
 /// Runs a collective action so that every error ends all ranks with one message and the right exit code.
-ExitCode run_parallel(Program const& program, std::int64_t asked_threads, std::string const& ranks,
-                      std::function<ExitCode(Parallel&)> const& action);
+ExitCode run_parallel(Program const& program, Start const& start, std::function<ExitCode(Parallel&)> const& action);
 
 /// Rank 0 reads the run file and completes it; the resolved text goes to everyone. Collective.
 config::RunConfig load_everywhere(Program const& program, RunFile const& file, comm::Communicator const& world,
@@ -62,8 +71,6 @@ config::RunConfig load_here(Program const& program, RunFile const& file, std::in
                             config::Work work = config::Work::training);
 /// Of settings that this run does not use, where a user could think that it does.
 void warn_of_no_effect(config::RunConfig const& config);
-/// device.threads of a run file that may be broken or absent on this node: 0 then.
-std::int64_t peek_threads(Program const& program, RunFile const& file);
 /// A run directory in place of a run file stands for DIR/config.toml on as many replicas as there are ranks.
 void use_run_directory(RunFile& file);
 

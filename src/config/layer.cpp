@@ -35,9 +35,9 @@ class Reader {
  public:
   Reader(Value const& value, std::string const& where, LayerSpec& layer) : value_(value), where_(where), to_(layer) {}
 
-  std::optional<ErrorInfo> run() {
+  std::vector<ErrorInfo> run() {
     auto const* members = std::get_if<Value::Table>(&value_.of);
-    if (!members) return problem(where_, value_.shown, "a table", text("write ", ops[0].example));
+    if (!members) return {problem(where_, value_.shown, "a table", text("write ", ops[0].example))};
     auto const* op = find(*members, "op");
     auto const* word = op ? std::get_if<std::string>(&op->of) : nullptr;
     auto const row = std::ranges::find(ops, word ? std::string_view(*word) : std::string_view(), &OpRow::op);
@@ -45,18 +45,19 @@ class Reader {
       std::vector<std::string> known;
       for (auto const& r : ops) known.emplace_back(r.op);
       auto const guess = word ? closest(*word, known) : "";
-      return problem(where_ + ".op", op ? op->shown : "no such key", text("one of \"", join(known, "\", \""), '"'),
-                     guess.empty() ? text("write ", ops[0].example) : text("did you mean \"", guess, "\"?"));
+      return {problem(where_ + ".op", op ? op->shown : "no such key", text("one of \"", join(known, "\", \""), '"'),
+                      guess.empty() ? text("write ", ops[0].example) : text("did you mean \"", guess, "\"?"))};
     }
     to_.op = *word;
+    std::vector<ErrorInfo> problems;
     for (auto const& [key, value] : *members) {
-      if (auto p = take(*row, key, value)) return p;
+      if (auto p = take(*row, key, value)) problems.push_back(std::move(*p));
     }
-    if (to_.op == "linear" && to_.out == 0) {
-      return problem(where_ + ".out", "no such key", "the number of output features of a linear layer",
-                     text("write ", row->example));
+    if (to_.op == "linear" && to_.out == 0 && problems.empty()) {
+      problems.push_back(problem(where_ + ".out", "no such key", "the number of output features of a linear layer",
+                                 text("write ", row->example)));
     }
-    return std::nullopt;
+    return problems;
   }
 
  private:
@@ -118,7 +119,7 @@ class Reader {
 
 }  // namespace
 
-std::optional<ErrorInfo> read_layer(Value const& value, std::string const& where, LayerSpec& layer) {
+std::vector<ErrorInfo> read_layer(Value const& value, std::string const& where, LayerSpec& layer) {
   return Reader(value, where, layer).run();
 }
 

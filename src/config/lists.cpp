@@ -98,42 +98,45 @@ std::optional<ErrorInfo> read_names(Value const& value, std::string const& where
   return std::nullopt;
 }
 
-std::optional<ErrorInfo> read_stages(Value const& value, std::string const& where, Stages& to) {
+std::vector<ErrorInfo> read_stages(Value const& value, std::string const& where, Stages& to) {
   auto const* items = std::get_if<List>(&value.of);
   if (items == nullptr) {
     auto const* word = as_text(value);
-    if (word == nullptr || *word != "auto") return problem(where, "type", value, std::string(stages_form));
+    if (word == nullptr || *word != "auto") return {problem(where, "type", value, std::string(stages_form))};
     to = {};
-    return std::nullopt;
+    return {};
   }
-  if (items->empty()) return problem(where, "empty", value, std::string(stages_form));
+  if (items->empty()) return {problem(where, "empty", value, std::string(stages_form))};
   Stages read;
+  std::vector<ErrorInfo> problems;
   for (std::size_t i = 0; i < items->size(); ++i) {
     auto const& item = (*items)[i];
     auto const* count = std::get_if<std::int64_t>(&item.of);
     if (count != nullptr) {
-      if (*count < 0 || *count > most_blocks) return problem(where, "range", value, std::string(stages_form));
+      if (*count < 0 || *count > most_blocks) return {problem(where, "range", value, std::string(stages_form))};
       read.blocks.push_back(*count);
     } else if (auto p = read_stage(item, in_list(where, i), read.lists.emplace_back())) {
-      return p;
+      problems.push_back(std::move(*p));
     }
   }
+  if (!problems.empty()) return problems;
   if (!read.blocks.empty() && !read.lists.empty()) {
-    return problem(where, "type", value, std::string(stages_form), "give counts or lists of layers, not both");
+    return {problem(where, "type", value, std::string(stages_form), "give counts or lists of layers, not both")};
   }
   to = std::move(read);
-  return std::nullopt;
+  return {};
 }
 
-std::optional<ErrorInfo> read_splits(Value const& value, std::string const& where, std::vector<LayerSplit>& to) {
+std::vector<ErrorInfo> read_splits(Value const& value, std::string const& where, std::vector<LayerSplit>& to) {
   auto const* items = std::get_if<List>(&value.of);
-  if (items == nullptr) return problem(where, "type", value, std::string(splits_form));
+  if (items == nullptr) return {problem(where, "type", value, std::string(splits_form))};
   std::vector<LayerSplit> read(items->size());
+  std::vector<ErrorInfo> problems;
   for (std::size_t i = 0; i < read.size(); ++i) {
-    if (auto p = read_split((*items)[i], in_list(where, i), read[i])) return p;
+    if (auto p = read_split((*items)[i], in_list(where, i), read[i])) problems.push_back(std::move(*p));
   }
-  to = std::move(read);
-  return std::nullopt;
+  if (problems.empty()) to = std::move(read);
+  return problems;
 }
 
 std::string names_text(std::vector<std::string> const& names) {

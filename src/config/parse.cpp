@@ -76,8 +76,8 @@ class Parser {
     }
     given_.emplace(text(entry.section, '.', entry.name), entry.place);
     if (auto const* key = detail::find_key(entry.section, entry.name)) {
-      if (auto problem = detail::store(*key, entry.value, config_, kinds_)) {
-        detail::add_problem(problems_, entry.place, std::move(*problem));
+      for (auto& problem : detail::store(*key, entry.value, config_, kinds_)) {
+        detail::add_problem(problems_, entry.place, std::move(problem));
       }
       return;
     }

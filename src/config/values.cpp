@@ -18,10 +18,15 @@ class Storing {
   Storing(Key const& key, Value const& value, RunConfig& config, std::vector<std::string> const& kinds)
       : key_(key), value_(value), config_(config), kinds_(kinds) {}
 
-  std::optional<ErrorInfo> run() {
+  std::vector<ErrorInfo> run() {
+    auto const all = [](std::optional<ErrorInfo> problem) {
+      std::vector<ErrorInfo> problems;
+      if (problem) problems.push_back(std::move(*problem));
+      return problems;
+    };
     if (key_.kind == Kind::fixed) {
-      if (value_.shown == key_.limits.fixed) return std::nullopt;
-      return not_yet(text("other than ", key_.limits.fixed));
+      if (value_.shown == key_.limits.fixed) return {};
+      return all(not_yet(text("other than ", key_.limits.fixed)));
     }
     auto const field = key_.field(config_);
     if (!key_.limits.automatic.empty() && as_text() == key_.limits.automatic) {
@@ -29,33 +34,33 @@ class Storing {
         **i = static_cast<std::int64_t>(key_.limits.automatic_value);
       if (auto* const* d = std::get_if<double*>(&field)) **d = key_.limits.automatic_value;
       if (auto const* l = std::get_if<Layers>(&field)) *l->count = 0, l->list->clear();
-      return std::nullopt;
+      return {};
     }
     switch (key_.kind) {
       case Kind::text:
-        return store_text(*std::get<std::string*>(field));
+        return all(store_text(*std::get<std::string*>(field)));
       case Kind::choice:
-        return store_choice(*std::get<std::string*>(field));
+        return all(store_choice(*std::get<std::string*>(field)));
       case Kind::boolean:
-        return store_boolean(*std::get<bool*>(field));
+        return all(store_boolean(*std::get<bool*>(field)));
       case Kind::integer:
-        return store_integer(value_, *std::get<std::int64_t*>(field));
+        return all(store_integer(value_, *std::get<std::int64_t*>(field)));
       case Kind::real:
-        return store_real(value_, *std::get<double*>(field));
+        return all(store_real(value_, *std::get<double*>(field)));
       case Kind::bytes:
-        return store_quantity(*std::get<std::int64_t*>(field), parse_bytes);
+        return all(store_quantity(*std::get<std::int64_t*>(field), parse_bytes));
       case Kind::seconds:
-        return store_quantity(*std::get<double*>(field), parse_seconds);
+        return all(store_quantity(*std::get<double*>(field), parse_seconds));
       case Kind::texts:
-        return store_texts(*std::get<std::vector<std::string>*>(field));
+        return all(store_texts(*std::get<std::vector<std::string>*>(field)));
       case Kind::integers:
-        return store_integers(*std::get<std::vector<std::int64_t>*>(field));
+        return all(store_integers(*std::get<std::vector<std::int64_t>*>(field)));
       case Kind::two_reals:
-        return store_two(std::get<TwoReals>(field));
+        return all(store_two(std::get<TwoReals>(field)));
       case Kind::layers:
         return store_layers(std::get<Layers>(field));
       case Kind::names:
-        return read_names(value_, name(), *std::get<std::vector<std::string>*>(field));
+        return all(read_names(value_, name(), *std::get<std::vector<std::string>*>(field)));
       case Kind::stages:
         return read_stages(value_, name(), *std::get<Stages*>(field));
       case Kind::splits:
@@ -63,7 +68,7 @@ class Storing {
       case Kind::fixed:
         break;
     }
-    return std::nullopt;
+    return {};
   }
 
  private:
@@ -222,21 +227,23 @@ class Storing {
     return std::nullopt;
   }
 
-  std::optional<ErrorInfo> store_layers(Layers to) const {
+  std::vector<ErrorInfo> store_layers(Layers to) const {
     auto const* items = std::get_if<std::vector<Value>>(&value_.of);
     if (!items) {
-      if (auto p = store_integer(value_, *to.count)) return p;
+      if (auto p = store_integer(value_, *to.count)) return {*p};
       to.list->clear();
-      return std::nullopt;
+      return {};
     }
     std::vector<LayerSpec> list(items->size());
+    std::vector<ErrorInfo> problems;
     for (std::size_t i = 0; i < list.size(); ++i) {
-      if (auto p = read_layer((*items)[i], text(name(), '[', i, ']'), list[i])) return p;
+      for (auto& p : read_layer((*items)[i], text(name(), '[', i, ']'), list[i])) problems.push_back(std::move(p));
     }
-    if (list.empty()) return problem("empty", "name at least one layer: layers = [{ op = \"linear\", out = 10 }]");
+    if (list.empty()) return {problem("empty", "name at least one layer: layers = [{ op = \"linear\", out = 10 }]")};
+    if (!problems.empty()) return problems;
     *to.count = 0;
     *to.list = std::move(list);
-    return std::nullopt;
+    return {};
   }
 
   Key const& key_;
@@ -247,8 +254,8 @@ class Storing {
 
 }  // namespace
 
-std::optional<ErrorInfo> store(Key const& key, Value const& value, RunConfig& config,
-                               std::vector<std::string> const& kinds) {
+std::vector<ErrorInfo> store(Key const& key, Value const& value, RunConfig& config,
+                             std::vector<std::string> const& kinds) {
   if (key.kind == Kind::texts && value.raw && !std::holds_alternative<std::vector<Value>>(value.of)) {
     // --set takes a list of one text without brackets and quotes.
     Value one, list;

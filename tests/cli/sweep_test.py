@@ -62,6 +62,9 @@ class Sweep(Case):
         self.assertIn("plan.", rows[0]["refused"]["code"])
         self.assertNotIn("refused", rows[1])
         self.assertEqual(rows[1]["ratio"], 1)
+        # A mesh that no run file may have.
+        table = self.sweep("--plan-only", "--over", "mesh=tp=0|tp=1").out
+        self.assertRegex(table.splitlines()[1], r"tp=0 +- +refused, config.mesh.range")
         # Another world than the mesh.
         rows = self.sweep("--plan-only", "--ranks", "4", "--over", "mesh=dp=2|dp=4", "--json").json()["rows"]
         self.assertEqual(rows[0]["refused"]["code"], "config.mesh.ranks")

@@ -50,6 +50,14 @@ class Train(Case):
         # One rank goes on with what two have written.
         self.assertIn("resuming after step 4", self.lamina("train", "run.toml", "--set", "run.steps=5").err)
 
+    def test_automatic_ranks_make_whole_replicas(self):
+        self.lamina("train", "run.toml", "--ranks", "auto", "--set", "mesh.pp=2", "--steps", "1", "--no-checkpoint")
+        hosts = self.read_json("run/record.json")["starts"][0]["hosts"]
+        self.assertEqual((len(hosts) > 0, len(hosts) % 2), (True, 0))
+        self.lamina("train", "run.toml", "--ranks", "auto", "--set", "mesh.dp=3", "--steps", "1", "--no-checkpoint",
+                    "--set", "run.dir=three", "--set", "batch.global=3", "--set", "batch.micro=1")
+        self.assertEqual(len(self.read_json("three/record.json")["starts"][0]["hosts"]), 3)
+
     def test_the_run_directory_says_what_was_run(self):
         self.lamina("train", "run.toml", "--steps", "2", environment={"SLURM_JOB_NAME": "trial"})
         for name in ("config.toml", "record.json", "metrics.jsonl", "status.json", "checkpoints/step-00000002/manifest.json"):

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "config/detail/document.hpp"
 #include "lamina/config/run_config.hpp"
@@ -9,7 +9,7 @@
 namespace lamina::config::detail {
 
 /// Reads one table of model.layers: { op, name, out, bias, p }. `where`: "model.layers[2]".
-/// @return what is wrong with it, "config.model.layer" without its place.
-std::optional<ErrorInfo> read_layer(Value const& value, std::string const& where, LayerSpec& layer);
+/// @return all that is wrong with it, "config.model.layer" without its place.
+std::vector<ErrorInfo> read_layer(Value const& value, std::string const& where, LayerSpec& layer);
 
 }  // namespace lamina::config::detail

@@ -10,14 +10,15 @@
 /// Values that are lists of more than numbers and texts: layers by path, stages, splits.
 namespace lamina::config::detail {
 
-/// Each reads a value into `to` and returns what is wrong with it, without its place. `where` is the key's name.
+/// Each reads a value into `to` and returns all that is wrong with it, one of each table of a
+/// list, without its place. `where` is the key's name.
 
 /// A text, or a list of texts: "blocks.*", ["embed", "blocks.0-5"].
 std::optional<ErrorInfo> read_names(Value const& value, std::string const& where, std::vector<std::string>& to);
 /// "auto", [7, 5], or [{ layers = ["embed", "blocks.0-5"], at = 0 }, ...].
-std::optional<ErrorInfo> read_stages(Value const& value, std::string const& where, Stages& to);
+std::vector<ErrorInfo> read_stages(Value const& value, std::string const& where, Stages& to);
 /// [{ layers = "part1.fc", dim = "out" }, ...].
-std::optional<ErrorInfo> read_splits(Value const& value, std::string const& where, std::vector<LayerSplit>& to);
+std::vector<ErrorInfo> read_splits(Value const& value, std::string const& where, std::vector<LayerSplit>& to);
 
 /// The same as TOML.
 std::string names_text(std::vector<std::string> const& names);

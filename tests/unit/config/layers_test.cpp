@@ -63,6 +63,9 @@ TEST(Layers, with_a_mistake_are_refused_by_number_and_key) {
     EXPECT_THAT(problems(network(layers)), AllOf(HasSubstr("run.toml:6:1"), HasSubstr(part), HasSubstr(more)))
         << layers;
   }
+  EXPECT_THAT(problems(network("[{ op = \"lineal\" }, { op = \"relu\" }, { op = \"linear\", out = 0, bais = 1 }]")),
+              AllOf(HasSubstr("3 problems"), HasSubstr("model.layers[0].op"), HasSubstr("model.layers[2].out"),
+                    HasSubstr("model.layers[2].bais")));
   EXPECT_THAT(problems(network("[{ op = \"relu\" }]", "kind = \"synthetic\"\n", "")),
               HasSubstr("model.input is required"));
   EXPECT_THAT(problems(network("[{ op = \"relu\" }]", "kind = \"synthetic\"\n", "input = [1, 1, 1, 1, 1, 1]\n")),

@@ -32,6 +32,8 @@ TEST(Lists, what_is_no_list_of_stages_is_told) {
   EXPECT_THAT(of("[{ layers = [], at = 0 }]"), HasSubstr("pipeline.stages[0].layers"));
   EXPECT_THAT(of("[{ layers = [\"\"], at = 0 }]"), HasSubstr("pipeline.stages[0].layers"));
   EXPECT_THAT(of("[{ layers = \"head\", at = -1 }]"), HasSubstr("a pp coordinate"));
+  EXPECT_THAT(of("[{ layers = \"embed\" }, { layer = \"head\", at = 0 }]"),
+              ::testing::AllOf(HasSubstr("2 problems"), HasSubstr("add at"), HasSubstr("did you mean layers?")));
 }
 
 TEST(Lists, stages_must_fit_the_mesh) {
