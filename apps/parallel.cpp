@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -27,7 +28,8 @@ int numa_domains() {
 /// As many replicas as have a NUMA domain for each of their ranks; one at least.
 int automatic_ranks(config::Mesh const& mesh) {
   auto const one = ranks_of(mesh);
-  return static_cast<int>(mesh.dp > 0 ? one : std::max<std::int64_t>(1, numa_domains() / one) * one);
+  auto const all = mesh.dp > 0 ? one : std::max<std::int64_t>(1, numa_domains() / one) * one;
+  return static_cast<int>(std::min<std::int64_t>(all, std::numeric_limits<int>::max()));
 }
 
 [[noreturn]] void refuse(std::string found, std::string expected, std::string fix) {
